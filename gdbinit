@@ -1,0 +1,8 @@
+# Umbra in gdb: loaded by `make debug`, or `gdb -nx -x gdbinit build/umbra.elf` and `target remote …`.
+# `help umbra` lists the commands.
+set pagination off
+set confirm off
+set print pretty on
+set architecture i386:x86-64
+set disassembly-flavor att
+source tools/gdb/umbra.py

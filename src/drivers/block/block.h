@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* The block layer: requests, queues, devices. All that file systems and benchmarks see of a disk.
+ *
+ * A request is embedded by whoever submits it. Nothing is allocated and nobody sleeps between
+ * block_submit and done (R3). Each submitted request completes exactly once (R1): status first, then
+ * done(), in interrupt context or, when it is refused at once, in the submitter's. done must not sleep; it
+ * may submit. After done the request belongs to its owner again; the owner may free it in done.
+ *
+ * Sectors are 512 bytes, whatever the device's logical block is; sector and length must be multiples of
+ * that logical block. Data must lie in the direct map (heap, pools, pages): never on a stack. The request
+ * itself may lie on a stack.
+ *
+ * Way of a request: plug (this thread's, or the CPU's deferred one) -> merge -> the queue's scheduler ->
+ * batch up to the device's depth -> ops->submit -> ... interrupt -> block_complete -> done. */
+#ifndef DRIVERS_BLOCK_BLOCK_H
+#define DRIVERS_BLOCK_BLOCK_H
+
+#include <kernel/base/error.h>
+#include <kernel/base/list.h>
+#include <kernel/base/types.h>
+#include <kernel/completion.h>
+#include <kernel/spinlock.h>
+
+#define BLOCK_SECTOR_SHIFT 9
+#define BLOCK_SECTOR_BYTES 512u
+#define BLOCK_NAME_BYTES   16
+#define BLOCK_DRIVER_BYTES 32 /* the driver's area in a request */
+#define BLOCK_ID_BYTES     20
+
+enum block_operation {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH,  /* no data: what was completed before it is durable after it */
+    BLOCK_GET_ID, /* BLOCK_ID_BYTES into the first segment */
+};
+
+enum block_status {
+    BLOCK_OK,
+    BLOCK_FAILED,         /* the device said so: EIO */
+    BLOCK_RETRY,          /* not done, may work later: EAGAIN (after a reset that gave up replaying) */
+    BLOCK_UNSUPPORTED,    /* EOPNOTSUPP */
+    BLOCK_READ_ONLY,      /* EROFS */
+    BLOCK_OUT_OF_RANGE,   /* EINVAL: past the end or not aligned to the logical block */
+    BLOCK_GONE,           /* ENODEV: the device was removed or is broken for good */
+    BLOCK_PENDING = 0xff, /* submitted, not completed */
+};
+
+struct block_segment {
+    void *data; /* in the direct map */
+    uint32_t bytes;
+};
+
+struct block_device;
+
+/* Fields above the line are set by the owner before each submit (block_request_init does it) and constant
+ * until done; below it the layer's, except `driver`. */
+struct block_request {
+    struct fifo_node node; /* plug, queue, batch or done list: whoever holds the request */
+    struct block_device *device;
+    uint64_t sector;
+    uint32_t sectors;
+    uint8_t operation; /* enum block_operation */
+    uint8_t priority;  /* 0 normal; more is more urgent */
+    uint16_t segment_count;
+    struct block_segment *segments; /* = &one for a single buffer */
+    struct block_segment one;
+    uint64_t deadline_ns; /* 0: by the scheduler's default */
+    void (*done)(struct block_request *request);
+    void *owner; /* for done */
+    /* ------------------------------------------------------------------ */
+    uint8_t status;               /* enum block_status; valid in done */
+    uint8_t phase;                /* 0: the owner's; 1: submitted (R1) */
+    uint8_t shape;                /* BLOCK_SHAPE_*; 0: sent as it is */
+    uint8_t epoch;                /* which of the watchdog's two counts it is in */
+    uint16_t total_segments;      /* what the device gets now: with the followers, or the piece's */
+    uint16_t piece_first_segment; /* a request longer than the device takes goes down in pieces */
+    uint64_t submitted_ns;        /* stamped when its plug is flushed */
+    struct fifo_node *merged_head, **merged_tail; /* followers of a merge leader, ascending sectors */
+    uint32_t total_sectors; /* leader's: with the followers; in pieces: what is left, this piece included */
+    uint32_t piece_offset_bytes;                    /* into piece_first_segment */
+    uint32_t piece_bytes;                           /* 0: whole */
+    uint8_t driver[BLOCK_DRIVER_BYTES] aligned(16); /* the driver's; while it waits, the scheduler's */
+};
+
+#define BLOCK_SHAPE_MERGED   1u /* it leads followers */
+#define BLOCK_SHAPE_PIECES   2u
+#define BLOCK_SHAPE_NO_MERGE 4u /* no data, or split after a failed merge */
+#define BLOCK_SHAPE_REFUSED  8u /* has its status already; never reaches the driver */
+
+/* One buffer. Flush takes NULL, 0 bytes. Once before the first submit (a zeroed request will do too); a
+ * request that is done may be submitted again after changing only what differs. */
+void block_request_init(struct block_request *request, struct block_device *device,
+                        enum block_operation operation, uint64_t sector, void *data, uint32_t bytes,
+                        void (*done)(struct block_request *));
+
+/* Thread or interrupt context. With an open plug of this thread: listed there. Otherwise dispatched now. */
+void block_submit(struct block_request *request);
+
+/* A thread's open plug, on its stack: collects its submits until block_unplug, which merges and dispatches
+ * them with one doorbell a batch. Flushed early at BLOCK_PLUG_MAX requests and when the thread sleeps in a
+ * block wait. Nests: the outermost counts. */
+#define BLOCK_PLUG_MAX 256u
+struct block_plug {
+    struct fifo requests;
+    uint32_t count, depth;
+    /* The layer's, while it dispatches from here: what done submits meanwhile is only listed, so that a
+     * device which completes within ops->submit makes a loop and no recursion. */
+    bool is_flushing, must_rerun;
+    struct block_device *dispatching;
+};
+void block_plug(struct block_plug *plug);
+void block_unplug(struct block_plug *plug);
+
+/* Submits and sleeps until done; 0 or the negative errno of the status. The dispatch is deferred to the
+ * moment when this CPU runs out of work (kernel/sched.h), so that many threads share one doorbell. `done`
+ * and `owner` are the layer's. Thread context. */
+must_check int block_submit_and_wait(struct block_request *request);
+
+/* A set of requests of which a thread reaps what is done: "sleep until k of mine are done".
+ * Any number in flight; one reaping thread. Set request->done = block_group_done and owner = the group. */
+struct block_group {
+    struct spinlock lock;
+    struct fifo done;      /* lock */
+    uint32_t done_count;   /* lock */
+    uint32_t wanted;       /* lock: wake the reaper at this many; 0: nobody sleeps */
+    struct thread *reaper; /* lock */
+};
+void block_group_init(struct block_group *group);
+void block_group_done(struct block_request *request);
+/* Flushes the thread's plug, sleeps until at least `at_least` requests are done (0: does not sleep), moves
+ * all that are done to the end of `finished` in order of completion, and returns how many. */
+uint32_t block_group_reap(struct block_group *group, uint32_t at_least, struct fifo *finished);
+
+/* Whole transfers, any length that is a multiple of the logical block; split where the device needs it.
+ * 0 or a negative errno. Thread context. */
+must_check int block_transfer(struct block_device *device, enum block_operation operation, uint64_t sector,
+                              void *data, uint64_t bytes);
+static inline int block_read(struct block_device *device, uint64_t sector, void *data, uint64_t bytes)
+{
+    return block_transfer(device, BLOCK_READ, sector, data, bytes);
+}
+static inline int block_write(struct block_device *device, uint64_t sector, void *data, uint64_t bytes)
+{
+    return block_transfer(device, BLOCK_WRITE, sector, data, bytes);
+}
+must_check int block_flush(struct block_device *device);
+
+/* ---- For drivers ------------------------------------------------------------------------------------ */
+
+struct block_limits {
+    uint32_t logical_block_bytes; /* 512 .. 65536, a power of two */
+    uint32_t physical_block_bytes;
+    uint32_t depth;             /* requests that the driver can hold at once */
+    uint16_t max_segments;      /* a request; at least 1 */
+    uint32_t max_segment_bytes; /* longer segments reach the driver split by block_segments_next */
+    uint32_t max_sectors;       /* a request */
+};
+
+struct block_raw_job;
+
+struct block_device_ops {
+    /* Takes requests (merge leaders) from the front of `batch` as long as they fit, with one doorbell for
+     * all; leaves the rest there: the layer restarts the queue at the next completion (R5). Any context,
+     * no lock held. The driver never refuses a request in another way: it completes it with a status. */
+    void (*submit)(struct block_device *device, struct fifo *batch);
+    /* Looks for completions without an interrupt. Optional. */
+    void (*poll)(struct block_device *device);
+    /* Between these the driver does without completion interrupts. Optional; for mode=poll. */
+    void (*set_polling)(struct block_device *device, bool is_polling);
+    /* Resets the device; what was in flight is replayed or completes with a status. 0 or errno. Thread
+     * context. Optional. */
+    int (*reset)(struct block_device *device);
+    /* Looks at the ring for a request that is late (lost interrupt or doorbell). Called by the watchdog when
+     * something has been in flight for more than BLOCK_LATE_NS. Interrupt context. Optional. */
+    void (*late)(struct block_device *device);
+    /* The bare device without this layer, for mode=raw; the queue is idle meanwhile. 0 or errno. Optional. */
+    int (*raw)(struct block_device *device, struct block_raw_job *job);
+    /* Prints transport and features (shell: features DEV). Optional. */
+    void (*describe)(struct block_device *device);
+    /* Prints the driver's state for debugging. Optional. */
+    void (*dump)(struct block_device *device);
+    /* Doorbells and interrupts since boot. Optional. */
+    void (*counts)(struct block_device *device, uint64_t *kicks, uint64_t *interrupts);
+    /* True when all of the driver's descriptors are free (R2); asserted when the queue is idle. Optional. */
+    bool (*is_idle)(struct block_device *device);
+};
+
+#define BLOCK_LATE_NS (500 * NSEC_PER_MSEC)
+
+struct block_raw_job {
+    enum block_operation operation; /* READ or WRITE */
+    uint32_t block_bytes, depth, batch;
+    uint64_t ios;                   /* to do */
+    uint64_t sector_first, sectors; /* the range */
+    bool is_random;
+    uint64_t seed;
+    void *data;                                      /* depth * block_bytes, direct map */
+    void (*window_start)(void), (*window_end)(void); /* called right around the measured loop */
+    uint64_t done, errors, kicks, interrupts;        /* results */
+};
+
+struct block_device_config {
+    const char *prefix; /* "vd": the device becomes vd0, vd1, … in order of registration */
+    const struct block_device_ops *ops;
+    void *driver;     /* block_device_driver() gives it back */
+    uint64_t sectors; /* capacity, 512-byte units */
+    struct block_limits limits;
+    bool is_read_only;
+    bool has_flush; /* false: a flush succeeds at once (the device has no volatile cache) */
+};
+must_check int block_device_register(const struct block_device_config *config, struct block_device **device);
+void *block_device_driver(struct block_device *device);
+
+/* Completes what the driver drained, in order; each has its status in request->status. A leader stands
+ * for its followers. Interrupt or thread context, no lock held; call it once for all that one interrupt
+ * brought. */
+void block_complete(struct block_device *device, struct fifo *leaders);
+
+/* Iterates a leader's data: its own segments and the followers', in order, cut to max_segment_bytes and to
+ * the current piece. */
+struct block_segment_iterator {
+    const struct block_request *request;
+    struct fifo_node *next_follower;
+    uint32_t segment, offset_bytes, left_bytes, max_bytes;
+};
+void block_segments_begin(struct block_segment_iterator *iterator, const struct block_request *leader);
+bool block_segments_next(struct block_segment_iterator *iterator, struct block_segment *segment);
+/* The first sector and the length of what goes to the device now (the piece, or the whole merge). */
+uint64_t block_request_device_sector(const struct block_request *leader);
+uint32_t block_request_device_bytes(const struct block_request *leader);
+/* True for the common case: leader->segments[0] at leader->sector is all of it, with no need of an iterator.
+ */
+static inline bool block_request_is_plain(const struct block_request *leader)
+{
+    return leader->shape == 0 && leader->total_segments == 1;
+}
+
+/* For a driver that could not take requests with nothing in flight (it was resetting): now it can. Any
+ * context, no lock held. block_device_reset does it by itself. */
+void block_restart(struct block_device *device);
+/* The device's new size. What is in flight past the end is the device's business. Any context. */
+void block_device_set_sectors(struct block_device *device, uint64_t sectors);
+
+/* ---- Devices ---------------------------------------------------------------------------------------- */
+
+/* Constant after registration but for the capacity. */
+const char *block_device_name(const struct block_device *device);
+uint64_t block_device_sectors(const struct block_device *device);
+const struct block_limits *block_device_limits(const struct block_device *device);
+bool block_device_is_read_only(const struct block_device *device);
+const struct block_device_ops *block_device_ops(const struct block_device *device);
+/* By name; NULL. Devices stay until shutdown. */
+struct block_device *block_device_find(const char *name);
+/* In order of registration: NULL past the end. */
+struct block_device *block_device_at(uint32_t index);
+
+/* Sleeps until nothing is queued or in flight. */
+void block_device_drain(struct block_device *device);
+/* Resets through the driver: 0, -EOPNOTSUPP, or the driver's errno. */
+int block_device_reset(struct block_device *device);
+
+int block_status_to_error(uint8_t status);
+const char *block_status_name(uint8_t status);
+const char *block_operation_name(uint8_t operation);
+
+struct block_stats {
+    uint64_t ios[4], sectors[4]; /* completed requests by operation, before merging */
+    uint64_t errors;
+    uint64_t merges, device_requests, batches; /* batches: calls of ops->submit that took something */
+    uint64_t kicks, interrupts;                /* from ops->counts */
+    uint64_t late;                             /* watchdog looks */
+    uint32_t queued, in_flight, in_flight_max;
+};
+void block_device_stats(struct block_device *device, struct block_stats *stats);
+
+/* Latency histogram: bucket i counts completions of [2^i, 2^(i+1)) ns from submit to done. */
+#define BLOCK_LATENCY_BUCKETS 40
+void block_device_latency(struct block_device *device, uint64_t buckets[BLOCK_LATENCY_BUCKETS]);
+
+/* Schedulers, by name ("none", "deadline"); -ENOENT for an unknown one. Thread context; safe under load. */
+int block_device_set_scheduler(struct block_device *device, const char *name);
+const char *block_device_scheduler(const struct block_device *device);
+
+/* Writes queue, counters and the driver's state to the log. Any context. */
+void block_dump(struct block_device *device);
+
+/* Sets up the layer, the watchdog and ram0. After work_init. */
+void block_init(void);
+
+#endif

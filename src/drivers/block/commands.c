@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* The shell's view of block devices: lsblk, iostat, latency, sched, reset, features. */
+#include "block_internal.h"
+
+#include <kernel/log.h>
+#include <kernel/shell.h>
+#include <kernel/string.h>
+#include <kernel/thread.h>
+
+static void print_size(uint64_t sectors)
+{
+    uint64_t bytes = sectors << BLOCK_SECTOR_SHIFT;
+    if (bytes >= MIB(1))
+        console_printf("%7llu MiB", (unsigned long long)(bytes >> 20));
+    else
+        console_printf("%9llu B", (unsigned long long)bytes);
+}
+
+/* The device named by argv[index], or NULL after one line. */
+static struct block_device *device_argument(int argc, char **argv, int index)
+{
+    struct block_device *device = index < argc ? block_device_find(argv[index]) : NULL;
+    if (!device)
+        console_printf("%s: no device named '%s'\n", argv[0], index < argc ? argv[index] : "");
+    return device;
+}
+
+static int lsblk_run(int argc, char **argv)
+{
+    struct block_device *device;
+    (void)argc, (void)argv;
+    console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER\n");
+    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++) {
+        const struct block_limits *limits = block_device_limits(device);
+        console_printf("%-6s ", block_device_name(device));
+        print_size(block_device_sectors(device));
+        console_printf("  %5u  %5u  %8u  %-4s  %s\n", limits->logical_block_bytes, limits->depth,
+                       limits->max_segments, block_device_is_read_only(device) ? "ro" : "rw",
+                       block_device_scheduler(device));
+    }
+    return 0;
+}
+SHELL_COMMAND(lsblk, "", "list block devices", lsblk_run, NULL);
+
+static void print_stats_json(const struct block_device *device, const struct block_stats *s)
+{
+    console_printf("{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"errors\":%llu,\"merges\":%llu,"
+                   "\"device_requests\":%llu,\"batches\":%llu,\"kicks\":%llu,\"interrupts\":%llu,\"late\":%llu,"
+                   "\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
+                   block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
+                   (unsigned long long)s->ios[BLOCK_WRITE], (unsigned long long)s->ios[BLOCK_FLUSH],
+                   (unsigned long long)s->errors, (unsigned long long)s->merges, (unsigned long long)s->device_requests,
+                   (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
+                   (unsigned long long)s->late, s->queued, s->in_flight, s->in_flight_max);
+}
+
+static void print_stats(const struct block_device *device, const struct block_stats *s)
+{
+    console_printf("%-6s reads %llu (%llu KiB), writes %llu (%llu KiB), flushes %llu, errors %llu\n",
+                   block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
+                   (unsigned long long)s->sectors[BLOCK_READ] / 2, (unsigned long long)s->ios[BLOCK_WRITE],
+                   (unsigned long long)s->sectors[BLOCK_WRITE] / 2, (unsigned long long)s->ios[BLOCK_FLUSH],
+                   (unsigned long long)s->errors);
+    console_printf("       device requests %llu, merges %llu, batches %llu, doorbells %llu, interrupts %llu, late %llu, in "
+                   "flight %u (most %u), queued %u\n",
+                   (unsigned long long)s->device_requests, (unsigned long long)s->merges,
+                   (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
+                   (unsigned long long)s->late, s->in_flight, s->in_flight_max, s->queued);
+}
+
+/* What happened since `before`; the momentary values stay. */
+static void subtract(struct block_stats *now, const struct block_stats *before)
+{
+    for (int i = 0; i < 4; i++) {
+        now->ios[i] -= before->ios[i];
+        now->sectors[i] -= before->sectors[i];
+    }
+    now->errors -= before->errors;
+    now->merges -= before->merges;
+    now->device_requests -= before->device_requests;
+    now->batches -= before->batches;
+    now->kicks -= before->kicks;
+    now->interrupts -= before->interrupts;
+    now->late -= before->late;
+}
+
+static void show_stats(struct block_device *device, uint64_t seconds, bool is_json)
+{
+    struct block_stats before = {}, now;
+    if (seconds) {
+        block_device_stats(device, &before);
+        thread_sleep_ns(seconds * NSEC_PER_SEC);
+    }
+    block_device_stats(device, &now);
+    subtract(&now, &before);
+    if (is_json)
+        print_stats_json(device, &now);
+    else
+        print_stats(device, &now);
+}
+
+static int iostat_run(int argc, char **argv)
+{
+    bool is_json = shell_flag(argc, argv, "--json");
+    struct block_device *device;
+    uint64_t seconds = 0;
+    if (argc < 2 || argv[1][0] == '-') {
+        for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
+            show_stats(device, 0, is_json);
+        return 0;
+    }
+    device = device_argument(argc, argv, 1);
+    if (!device)
+        return -ENODEV;
+    if (argc > 2 && argv[2][0] != '-' && (string_to_u64(argv[2], &seconds) != 0 || seconds > 3600)) {
+        console_printf("iostat: '%s' is not a number of seconds up to 3600\n", argv[2]);
+        return -EINVAL;
+    }
+    show_stats(device, seconds, is_json);
+    return 0;
+}
+SHELL_COMMAND(iostat, "[DEV] [SECONDS] [--json]", "counts of block devices since boot, or during SECONDS", iostat_run, NULL);
+
+static int latency_run(int argc, char **argv)
+{
+    uint64_t buckets[BLOCK_LATENCY_BUCKETS];
+    struct block_device *device = device_argument(argc, argv, 1);
+    bool is_json = shell_flag(argc, argv, "--json");
+    if (!device)
+        return -ENODEV;
+    block_device_latency(device, buckets);
+    if (is_json)
+        console_printf("{\"name\":\"%s\",\"buckets\":[", block_device_name(device));
+    for (unsigned i = 0; i < BLOCK_LATENCY_BUCKETS; i++) {
+        if (is_json)
+            console_printf("%s%llu", i ? "," : "", (unsigned long long)buckets[i]);
+        else if (buckets[i])
+            console_printf("%14llu ns up: %llu\n", 1ull << i, (unsigned long long)buckets[i]);
+    }
+    if (is_json)
+        console_printf("]}\n");
+    return 0;
+}
+SHELL_COMMAND(latency, "DEV [--json]", "latencies from submit to completion, by powers of two", latency_run, NULL);
+
+static int sched_run(int argc, char **argv)
+{
+    struct block_device *device = device_argument(argc, argv, 1);
+    if (!device)
+        return -ENODEV;
+    if (argc > 2 && block_device_set_scheduler(device, argv[2]) != 0) {
+        console_printf("sched: no scheduler named '%s'; there are none, deadline\n", argv[2]);
+        return -ENOENT;
+    }
+    console_printf("%s: %s\n", block_device_name(device), block_device_scheduler(device));
+    return 0;
+}
+SHELL_COMMAND(sched, "DEV [NAME]", "show or change a device's scheduler", sched_run, NULL);
+
+static int reset_run(int argc, char **argv)
+{
+    struct block_device *device = device_argument(argc, argv, 1);
+    return device ? block_device_reset(device) : -ENODEV;
+}
+SHELL_COMMAND(reset, "DEV", "reset a device; what is in flight is sent again", reset_run, NULL);
+
+static int features_run(int argc, char **argv)
+{
+    struct block_device *device = device_argument(argc, argv, 1);
+    if (!device)
+        return -ENODEV;
+    if (!block_device_ops(device)->describe)
+        return -EOPNOTSUPP;
+    block_device_ops(device)->describe(device);
+    return 0;
+}
+SHELL_COMMAND(features, "DEV", "transport, features and queues of a device", features_run, NULL);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Configuration space as PCI Local Bus 3.0, chapter 6, and PCI Express 5.0, 7.5 define it. */
+#ifndef DRIVERS_PCI_PCI_SPEC_H
+#define DRIVERS_PCI_PCI_SPEC_H
+
+enum pci_register {
+    PCI_VENDOR_ID = 0x00,
+    PCI_DEVICE_ID = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_REVISION = 0x08,
+    PCI_INTERFACE = 0x09,
+    PCI_SUBCLASS = 0x0a,
+    PCI_CLASS = 0x0b,
+    PCI_HEADER_TYPE = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_SECONDARY_BUS = 0x19,   /* header type 1 */
+    PCI_SUBORDINATE_BUS = 0x1a, /* header type 1 */
+    PCI_SUBSYSTEM_VENDOR_ID = 0x2c,
+    PCI_SUBSYSTEM_ID = 0x2e,
+    PCI_CAPABILITIES = 0x34,
+    PCI_INTERRUPT_LINE = 0x3c,
+    PCI_INTERRUPT_PIN = 0x3d,
+};
+
+enum pci_command {
+    PCI_COMMAND_IO = 0x001,
+    PCI_COMMAND_MEMORY = 0x002,
+    PCI_COMMAND_BUS_MASTER = 0x004,
+    PCI_COMMAND_INTX_DISABLE = 0x400,
+};
+
+#define PCI_STATUS_CAPABILITIES   0x10u
+#define PCI_HEADER_MULTI_FUNCTION 0x80u
+#define PCI_CLASS_BRIDGE          0x06u
+
+#define PCI_BAR_IO          0x1u
+#define PCI_BAR_TYPE_MASK   0x6u
+#define PCI_BAR_TYPE_64     0x4u
+#define PCI_BAR_IO_MASK     0xfffffffcu
+#define PCI_BAR_MEMORY_MASK 0xfffffff0u
+
+enum pci_capability {
+    PCI_CAP_MSI = 0x05,
+    PCI_CAP_VENDOR = 0x09,
+    PCI_CAP_EXPRESS = 0x10,
+    PCI_CAP_MSIX = 0x11,
+};
+
+/* MSI-X: offsets from the capability (PCI 3.0, 6.8.2). */
+#define PCI_MSIX_CONTROL        2u
+#define PCI_MSIX_TABLE          4u
+#define PCI_MSIX_CONTROL_SIZE   0x07ffu
+#define PCI_MSIX_CONTROL_MASK   0x4000u
+#define PCI_MSIX_CONTROL_ENABLE 0x8000u
+#define PCI_MSIX_BIR_MASK       0x7u
+/* A table entry. */
+#define PCI_MSIX_ENTRY_BYTES        16u
+#define PCI_MSIX_ENTRY_ADDRESS_LOW  0u
+#define PCI_MSIX_ENTRY_ADDRESS_HIGH 4u
+#define PCI_MSIX_ENTRY_DATA         8u
+#define PCI_MSIX_ENTRY_CONTROL      12u
+#define PCI_MSIX_ENTRY_MASKED       1u
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* The modern PCI transport (virtio 1.2, 4.1): the core's steps as register accesses. Its registers are found
+ * by transport_pci_caps.c; interrupts are in transport_pci_irq.c.
+ *
+ * queue_select makes the common registers stateful; they are touched only in thread context, by the thread
+ * that starts or resets the device, one at a time. notify: any context. */
+#include <arch/io.h>
+#include <kernel/base/error.h>
+#include <kernel/heap.h>
+#include <kernel/log.h>
+#include <kernel/printf.h>
+
+#include "transport_pci_internal.h"
+
+#define COMMON(pci, field) ((pci)->common + offsetof(struct virtio_pci_common_cfg, field))
+
+static uint8_t status_read(struct virtio_device *device)
+{
+    return mmio_read8(COMMON(virtio_pci_of(device), device_status));
+}
+
+static void status_write(struct virtio_device *device, uint8_t status)
+{
+    mmio_write8(COMMON(virtio_pci_of(device), device_status), status);
+}
+
+static uint64_t features_read(struct virtio_device *device)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    mmio_write32(COMMON(pci, device_feature_select), 0);
+    uint64_t features = mmio_read32(COMMON(pci, device_feature));
+    mmio_write32(COMMON(pci, device_feature_select), 1);
+    return features | (uint64_t)mmio_read32(COMMON(pci, device_feature)) << 32;
+}
+
+static void features_write(struct virtio_device *device, uint64_t features)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    mmio_write32(COMMON(pci, driver_feature_select), 0);
+    mmio_write32(COMMON(pci, driver_feature), (uint32_t)features);
+    mmio_write32(COMMON(pci, driver_feature_select), 1);
+    mmio_write32(COMMON(pci, driver_feature), (uint32_t)(features >> 32));
+}
+
+static uint32_t config_read(struct virtio_device *device, uint32_t offset, uint32_t width)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    if (!pci->config || (uint64_t)offset + width > pci->regions.config.bytes)
+        return 0;
+    /* In the field's own width (4.1.3.1). */
+    switch (width) {
+    case 1:
+        return mmio_read8(pci->config + offset);
+    case 2:
+        return mmio_read16(pci->config + offset);
+    default:
+        return mmio_read32(pci->config + offset);
+    }
+}
+
+static uint32_t config_generation(struct virtio_device *device)
+{
+    return mmio_read8(COMMON(virtio_pci_of(device), config_generation));
+}
+
+static uint32_t queue_size(struct virtio_device *device, uint32_t index)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    if (index >= mmio_read16(COMMON(pci, num_queues)))
+        return 0;
+    mmio_write16(COMMON(pci, queue_select), (uint16_t)index);
+    return mmio_read16(COMMON(pci, queue_size));
+}
+
+/* Two halves, as some devices take no 64-bit access (4.1.3.1 allows it). */
+static void write_address(volatile uint8_t *at, phys_addr_t address)
+{
+    mmio_write32(at, (uint32_t)address);
+    mmio_write32(at + 4, (uint32_t)(address >> 32));
+}
+
+static int queue_enable(struct virtio_device *device, struct virtqueue *queue)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    uint32_t offset, device_size = queue_size(device, queue->config.index);
+    if (device_size < queue->size) {
+        log_error(queue->config.name, "the device has %u entries now, not %u", device_size, queue->size);
+        return -EIO;
+    }
+    uint16_t notify_off = mmio_read16(COMMON(pci, queue_notify_off));
+    if (!virtio_pci_doorbell_offset(&pci->regions, notify_off, &offset)) {
+        log_error(queue->config.name, "its doorbell, %u x %u, is outside the notification registers",
+                  notify_off, pci->regions.notify_multiplier);
+        return -EINVAL;
+    }
+    queue->doorbell = pci->notify + offset;
+    mmio_write16(COMMON(pci, queue_size), queue->size);
+    write_address(COMMON(pci, queue_desc), queue->descriptor_area);
+    write_address(COMMON(pci, queue_driver), queue->driver_area);
+    write_address(COMMON(pci, queue_device), queue->device_area);
+    mmio_write16(COMMON(pci, queue_enable), 1);
+    return 0;
+}
+
+static void notify(struct virtqueue *queue)
+{
+    mmio_write16(queue->doorbell, queue->config.index);
+}
+
+static void isolate(struct virtio_device *device)
+{
+    pci_disable_bus_master(virtio_pci_of(device)->pci);
+}
+
+static const struct virtio_transport_ops ops = {
+    .name = "modern PCI",
+    .status_read = status_read,
+    .status_write = status_write,
+    .features_read = features_read,
+    .features_write = features_write,
+    .config_read = config_read,
+    .config_generation = config_generation,
+    .queue_size = queue_size,
+    .interrupts_connect = virtio_pci_interrupts_connect,
+    .interrupts_disconnect = virtio_pci_interrupts_disconnect,
+    .queue_enable = queue_enable,
+    .notify = notify,
+    .isolate = isolate,
+    .interrupt_text = virtio_pci_interrupt_text,
+};
+
+/* ---- Probing ---------------------------------------------------------------------------------------- */
+
+/* 0: a type that has no transitional id of its own, or none at all. */
+static uint32_t device_type(uint16_t device_id)
+{
+    if (device_id >= VIRTIO_PCI_DEVICE_MODERN)
+        return device_id - VIRTIO_PCI_DEVICE_MODERN;
+    switch (device_id) {
+    case VIRTIO_PCI_DEVICE_NETWORK:
+        return VIRTIO_ID_NETWORK;
+    case VIRTIO_PCI_DEVICE_BLOCK:
+        return VIRTIO_ID_BLOCK;
+    case VIRTIO_PCI_DEVICE_CONSOLE:
+        return VIRTIO_ID_CONSOLE;
+    case VIRTIO_PCI_DEVICE_ENTROPY:
+        return VIRTIO_ID_ENTROPY;
+    default:
+        return 0;
+    }
+}
+
+static volatile uint8_t *map_region(const struct virtio_pci *pci, const struct virtio_pci_region *region)
+{
+    return pci_map_bar(pci->pci, region->bar, region->offset, region->bytes);
+}
+
+static int map_regions(struct virtio_pci *pci)
+{
+    const struct virtio_pci_regions *regions = &pci->regions;
+    pci->common = map_region(pci, &regions->common);
+    pci->notify = map_region(pci, &regions->notify);
+    pci->isr = map_region(pci, &regions->isr);
+    if (regions->config.bytes > 0)
+        pci->config = map_region(pci, &regions->config);
+    return pci->common && pci->notify && pci->isr ? 0 : -ENOMEM;
+}
+
+static int start(struct virtio_pci *pci)
+{
+    int error = virtio_pci_find_regions(pci->pci, &pci->regions);
+    if (error == 0)
+        error = map_regions(pci);
+    if (error)
+        return error;
+    pci->pci->driver_data = pci;
+    pci_enable(pci->pci);
+    return virtio_device_add(&pci->device);
+}
+
+static int probe(struct pci_device *device)
+{
+    struct virtio_pci *pci = heap_alloc_zeroed(sizeof(*pci));
+    if (!pci)
+        return -ENOMEM;
+    pci->pci = device;
+    pci->device.transport = &ops;
+    pci->device.type = device_type(device->device_id);
+    snprintf(pci->device.where, sizeof(pci->device.where), "pci %s", device->name);
+    /* A device that failed keeps its memory: its registers stay mapped, and there are few of its kind. */
+    return start(pci);
+}
+
+static const struct pci_driver virtio_pci_driver = {
+    .name = "virtio",
+    .vendor_id = VIRTIO_PCI_VENDOR,
+    .device_id_first = VIRTIO_PCI_DEVICE_FIRST,
+    .device_id_last = VIRTIO_PCI_DEVICE_LAST,
+    .probe = probe,
+};
+PCI_DRIVER(virtio_pci_driver);

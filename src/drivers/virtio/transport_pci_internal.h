@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* The modern PCI transport's files: transport_pci.c (the ops), transport_pci_caps.c (where the registers
+ * are), transport_pci_irq.c (interrupts). */
+#ifndef TRANSPORT_PCI_INTERNAL_H
+#define TRANSPORT_PCI_INTERNAL_H
+
+#include <drivers/pci/pci.h>
+#include <drivers/virtio/transport_pci_spec.h>
+#include <drivers/virtio/virtio.h>
+
+/* One structure of registers inside a BAR; bytes 0: the device has none. */
+struct virtio_pci_region {
+    uint8_t bar;
+    uint32_t offset, bytes;
+};
+
+struct virtio_pci_regions {
+    struct virtio_pci_region common, notify, isr, config;
+    uint32_t notify_multiplier;
+};
+
+/* How the device interrupts, best first. */
+enum virtio_pci_interrupts {
+    VIRTIO_PCI_NOT_CONNECTED,
+    VIRTIO_PCI_VECTOR_EACH,   /* MSI-X: one for the configuration, one a queue */
+    VIRTIO_PCI_VECTOR_QUEUES, /* MSI-X: one for the configuration, one for all queues */
+    VIRTIO_PCI_VECTOR_SHARED, /* MSI-X: one for everything */
+    VIRTIO_PCI_PIN,           /* INTx */
+};
+
+/* Lock legend: I constant after probing; i written by virtio_pci_interrupts_connect while the device is not
+ * ready, read by interrupt handlers. */
+struct virtio_pci {
+    struct virtio_device device;
+    struct pci_device *pci;                           /* I */
+    struct virtio_pci_regions regions;                /* I */
+    volatile uint8_t *common, *notify, *isr, *config; /* I: mapped; config may be NULL */
+    enum virtio_pci_interrupts interrupts;            /* i */
+    struct irq *irqs[VIRTQUEUES_MAX + 1];             /* i: [0] configuration (or all), [1 + n] queue n */
+    uint8_t generation_seen;                          /* i: then the shared handler's */
+    uint64_t pin_not_ours;                            /* a: pin interrupts of a neighbour on the line */
+};
+
+static inline struct virtio_pci *virtio_pci_of(struct virtio_device *device)
+{
+    return container_of(device, struct virtio_pci, device);
+}
+
+/* Reads the device's capabilities. 0; -ENODEV: no modern interface; -EINVAL: one that cannot be used, in one
+ * log line. */
+must_check int virtio_pci_find_regions(const struct pci_device *pci, struct virtio_pci_regions *regions);
+/* The offset of a queue's doorbell in the notify region; false when it is not inside. */
+bool virtio_pci_doorbell_offset(const struct virtio_pci_regions *regions, uint16_t queue_notify_off,
+                                uint32_t *offset);
+
+/* transport ops, see there. */
+int virtio_pci_interrupts_connect(struct virtio_device *device);
+void virtio_pci_interrupts_disconnect(struct virtio_device *device);
+void virtio_pci_interrupt_text(const struct virtqueue *queue, char *text, size_t bytes);
+
+#endif

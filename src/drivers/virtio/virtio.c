@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* Virtio devices: the way to DRIVER_OK, and back to it after a reset. See virtio.h for the six steps.
+ * Thread context; nothing here is on the path of a request. */
+#include <drivers/virtio/virtio.h>
+#include <kernel/base/bits.h>
+#include <kernel/base/error.h>
+#include <kernel/cmdline.h>
+#include <kernel/log.h>
+#include <kernel/printf.h>
+#include <kernel/thread.h>
+
+#include "virtio_internal.h"
+
+#define RESET_WAIT_NS      (100 * NSEC_PER_USEC) /* between two looks */
+#define RESET_WAITS_MAX    10000u
+#define CONFIG_TRIES_MAX   100u
+#define QUEUE_SIZE_DEFAULT 256u
+
+CMDLINE_KEY(virtio_queue_size, "virtio.queue_size", "2..1024", "entries of each virtqueue (default 256)");
+CMDLINE_KEY(virtio_queues, "virtio.queues", "N", "use at most N request queues of a device");
+CMDLINE_KEY(virtio_packed, "virtio.packed", "0/1", "accept the packed ring");
+CMDLINE_KEY(virtio_indirect, "virtio.indirect", "0/1", "accept indirect descriptors");
+CMDLINE_KEY(virtio_event_idx, "virtio.event_idx", "0/1", "accept the event index");
+CMDLINE_KEY(virtio_msix, "virtio.msix", "0/1", "use MSI-X; without it, interrupt pins");
+
+linker_set_declare(virtio_drivers, const struct virtio_driver);
+
+struct virtio_settings virtio_settings = {
+    .queue_size = QUEUE_SIZE_DEFAULT,
+    .queues = VIRTQUEUES_MAX,
+    .has_indirect = true,
+    .has_event_idx = true,
+    .has_msix = true,
+};
+
+static uint32_t device_count;
+
+void virtio_init(void)
+{
+    struct virtio_settings *s = &virtio_settings;
+    uint64_t value;
+    if (cmdline_u64("virtio.queue_size", VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX, &value)) {
+        s->queue_size = 1u << ilog2(value);
+        if (s->queue_size != value)
+            log_warning("virtio", "virtio.queue_size=%llu is no power of two: %u is used",
+                        (unsigned long long)value, s->queue_size);
+    }
+    if (cmdline_u64("virtio.queues", 1, VIRTQUEUES_MAX, &value))
+        s->queues = (uint32_t)value;
+    s->has_indirect = cmdline_bool("virtio.indirect", true);
+    s->has_event_idx = cmdline_bool("virtio.event_idx", true);
+    s->has_msix = cmdline_bool("virtio.msix", true);
+    if (cmdline_bool("virtio.packed", false))
+        log_warning("virtio", "virtio.packed=1: there is no packed ring yet; the split ring is used");
+}
+
+/* ---- The steps -------------------------------------------------------------------------------------- */
+
+static void set_status(struct virtio_device *device, uint8_t bits)
+{
+    device->transport->status_write(device, device->transport->status_read(device) | bits);
+}
+
+/* Step 1. */
+static int reset(struct virtio_device *device)
+{
+    device->transport->status_write(device, 0);
+    for (uint32_t waits = 0; device->transport->status_read(device) != 0; waits++) {
+        if (waits == RESET_WAITS_MAX) {
+            log_error(device->name, "no answer to a reset: cut off from memory");
+            device->transport->isolate(device);
+            return -ETIMEDOUT;
+        }
+        thread_sleep_ns(RESET_WAIT_NS);
+    }
+    return 0;
+}
+
+/* Steps 4 and 5. */
+static int accept_features(struct virtio_device *device, uint64_t features)
+{
+    device->features = features;
+    device->transport->features_write(device, features);
+    set_status(device, VIRTIO_STATUS_FEATURES_OK);
+    if (device->transport->status_read(device) & VIRTIO_STATUS_FEATURES_OK)
+        return 0;
+    log_error(device->name, "the device refuses the features 0x%llx of its 0x%llx",
+              (unsigned long long)features, (unsigned long long)device->offered);
+    return -EOPNOTSUPP;
+}
+
+static int negotiate(struct virtio_device *device)
+{
+    device->offered = device->transport->features_read(device);
+    if (!(device->offered >> VIRTIO_F_VERSION_1 & 1)) {
+        log_error(device->name, "offers no VERSION_1: legacy devices are not driven");
+        return -EOPNOTSUPP;
+    }
+    return accept_features(device, device->offered & virtio_features_wanted(device->driver));
+}
+
+static const struct virtio_driver *find_driver(uint32_t type)
+{
+    linker_set_foreach (virtio_drivers, const struct virtio_driver, driver) {
+        if (driver->type == type)
+            return driver;
+    }
+    return NULL;
+}
+
+static void log_features(const struct virtio_device *device)
+{
+    char text[400];
+    virtio_features_text(device, text, sizeof(text));
+    log_info(device->name, "%s on %s, %s, features %s", device->driver->name, device->where,
+             device->transport->name, text);
+}
+
+static int start(struct virtio_device *device)
+{
+    int error = reset(device);
+    if (error)
+        return error;
+    set_status(device, VIRTIO_STATUS_ACKNOWLEDGE);
+    set_status(device, VIRTIO_STATUS_DRIVER);
+    error = negotiate(device);
+    if (error)
+        return error;
+    log_features(device);
+    return device->driver->probe(device);
+}
+
+int virtio_device_add(struct virtio_device *device)
+{
+    snprintf(device->name, sizeof(device->name), "virtio%u", device_count++);
+    device->driver = find_driver(device->type);
+    if (!device->driver) {
+        log_info(device->name, "no driver for type %u on %s", device->type, device->where);
+        return -ENODEV;
+    }
+    int error = start(device);
+    if (error) {
+        log_error(device->name, "%s on %s is not used: %s", device->driver->name, device->where,
+                  error_name(error));
+        if (error != -ETIMEDOUT)
+            set_status(device, VIRTIO_STATUS_FAILED);
+    }
+    return error;
+}
+
+void virtio_device_ready(struct virtio_device *device)
+{
+    set_status(device, VIRTIO_STATUS_DRIVER_OK);
+}
+
+/* ---- Configuration ---------------------------------------------------------------------------------- */
+
+uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint32_t width)
+{
+    assert((width == 1 || width == 2 || width == 4) && offset % width == 0);
+    return device->transport->config_read(device, offset, width);
+}
+
+/* Not atomic: only within virtio_config_snapshot. */
+uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset)
+{
+    uint64_t low = virtio_config_read(device, offset, 4);
+    return low | (uint64_t)virtio_config_read(device, offset + 4, 4) << 32;
+}
+
+void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *),
+                            void *context)
+{
+    for (uint32_t tries = 0; tries < CONFIG_TRIES_MAX; tries++) {
+        uint32_t before = device->transport->config_generation(device);
+        read(device, context);
+        if (device->transport->config_generation(device) == before)
+            return;
+    }
+    log_warning(device->name, "the configuration does not settle");
+}
+
+/* ---- Queues ----------------------------------------------------------------------------------------- */
+
+uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index)
+{
+    uint32_t size = MIN(device->transport->queue_size(device, index), virtio_settings.queue_size);
+    size = MIN(size, VIRTQUEUE_SIZE_MAX);
+    return size < VIRTQUEUE_SIZE_MIN ? 0 : 1u << ilog2(size);
+}
+
+static int create_queue(struct virtio_device *device, struct virtqueue_config *config, uint32_t index)
+{
+    snprintf(config->name, sizeof(config->name), "%s-queue%u", device->name, index);
+    config->index = (uint16_t)index;
+    config->has_indirect = virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC);
+    config->has_event_idx = virtio_has_feature(device, VIRTIO_F_EVENT_IDX);
+    /* The packed ring's place is here: a second creator. */
+    int error = vring_split_create(config, &device->queues[index]);
+    if (error == 0)
+        device->queues[index]->device = device;
+    return error;
+}
+
+void virtio_device_destroy_queues(struct virtio_device *device)
+{
+    /* The device may know their addresses: before they are freed, it must forget them, or be cut off (R6). */
+    (void)!reset(device);
+    device->transport->interrupts_disconnect(device);
+    while (device->queue_count > 0)
+        virtqueue_destroy(device->queues[--device->queue_count]);
+}
+
+/* Interrupts first: a queue that is enabled may interrupt. */
+static int connect_queues(struct virtio_device *device)
+{
+    int error = device->transport->interrupts_connect(device);
+    for (uint32_t i = 0; error == 0 && i < device->queue_count; i++)
+        error = device->transport->queue_enable(device, device->queues[i]);
+    return error;
+}
+
+int virtio_device_create_queues(struct virtio_device *device, struct virtqueue_config *configs,
+                                uint32_t count)
+{
+    assert(count > 0 && count <= VIRTQUEUES_MAX && device->queue_count == 0);
+    int error = 0;
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        error = create_queue(device, &configs[i], i);
+        device->queue_count += error == 0;
+    }
+    if (error == 0)
+        error = connect_queues(device);
+    if (error == 0)
+        return 0;
+    log_error(device->name, "queues cannot be set up: %s", error_name(error));
+    virtio_device_destroy_queues(device);
+    return error;
+}
+
+/* ---- Stop and resume -------------------------------------------------------------------------------- */
+
+int virtio_device_stop(struct virtio_device *device)
+{
+    return reset(device);
+}
+
+int virtio_device_resume(struct virtio_device *device)
+{
+    uint64_t features = device->features;
+    set_status(device, VIRTIO_STATUS_ACKNOWLEDGE);
+    set_status(device, VIRTIO_STATUS_DRIVER);
+    device->offered = device->transport->features_read(device);
+    if (features & ~device->offered) {
+        log_error(device->name, "offers 0x%llx after the reset, without 0x%llx that are in use",
+                  (unsigned long long)device->offered, (unsigned long long)(features & ~device->offered));
+        return -EIO;
+    }
+    int error = accept_features(device, features);
+    if (error)
+        return error;
+    for (uint32_t i = 0; i < device->queue_count; i++) {
+        SPIN_SCOPED_IRQ(&device->queues[i]->lock);
+        virtqueue_restart(device->queues[i]);
+    }
+    return connect_queues(device);
+}
+
+bool virtio_device_needs_reset(struct virtio_device *device)
+{
+    return (device->transport->status_read(device) & VIRTIO_STATUS_NEEDS_RESET) != 0;
+}

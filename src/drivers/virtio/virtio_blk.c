@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/* The virtio disk (virtio 1.2, 5.2): found by the core, it becomes vd0, vd1, … of the block layer.
+ *
+ * Here: configuration, limits, registration, the change of capacity at run time. The path of a request is in
+ * virtio_blk_queue.c. Thread context, but for config_changed. */
+#include <kernel/base/bits.h>
+#include <kernel/heap.h>
+#include <kernel/log.h>
+
+#include "virtio_blk_internal.h"
+
+#define CONFIG(field) offsetof(struct virtio_blk_config, field)
+
+static const struct virtio_feature features[] = {
+    {VIRTIO_BLK_F_BARRIER, false, "BARRIER"},
+    {VIRTIO_BLK_F_SIZE_MAX, true, "SIZE_MAX"},
+    {VIRTIO_BLK_F_SEG_MAX, true, "SEG_MAX"},
+    {VIRTIO_BLK_F_GEOMETRY, false, "GEOMETRY"},
+    {VIRTIO_BLK_F_RO, true, "RO"},
+    {VIRTIO_BLK_F_BLK_SIZE, true, "BLK_SIZE"},
+    {VIRTIO_BLK_F_SCSI, false, "SCSI"},
+    {VIRTIO_BLK_F_FLUSH, true, "FLUSH"},
+    {VIRTIO_BLK_F_TOPOLOGY, true, "TOPOLOGY"},
+    {VIRTIO_BLK_F_CONFIG_WCE, false, "CONFIG_WCE"},
+    {VIRTIO_BLK_F_MQ, false, "MQ"},
+    {VIRTIO_BLK_F_DISCARD, false, "DISCARD"},
+    {VIRTIO_BLK_F_WRITE_ZEROES, false, "WRITE_ZEROES"},
+    {VIRTIO_BLK_F_LIFETIME, false, "LIFETIME"},
+    {VIRTIO_BLK_F_SECURE_ERASE, false, "SECURE_ERASE"},
+};
+
+/* ---- Configuration ---------------------------------------------------------------------------------- */
+
+struct config_copy {
+    uint64_t capacity;
+    uint32_t size_max, seg_max, blk_size;
+    uint8_t physical_block_exp;
+};
+
+static void read_config(struct virtio_device *device, void *context)
+{
+    struct config_copy *copy = context;
+    copy->capacity = virtio_config_read64(device, CONFIG(capacity));
+    copy->size_max = virtio_config_read(device, CONFIG(size_max), 4);
+    copy->seg_max = virtio_config_read(device, CONFIG(seg_max), 4);
+    copy->blk_size = virtio_config_read(device, CONFIG(blk_size), 4);
+    copy->physical_block_exp = (uint8_t)virtio_config_read(device, CONFIG(physical_block_exp), 1);
+}
+
+/* 512 unless the device names another size that can be. */
+static uint32_t logical_block_bytes(const struct virtio_device *device, const struct config_copy *copy)
+{
+    if (!virtio_has_feature(device, VIRTIO_BLK_F_BLK_SIZE))
+        return BLOCK_SECTOR_BYTES;
+    if (is_power_of_two(copy->blk_size) && copy->blk_size >= BLOCK_SECTOR_BYTES && copy->blk_size <= KIB(64))
+        return copy->blk_size;
+    log_warning(device->name, "blk_size %u cannot be; 512 is used", copy->blk_size);
+    return BLOCK_SECTOR_BYTES;
+}
+
+static uint32_t physical_block_bytes(const struct virtio_device *device, const struct config_copy *copy,
+                                     uint32_t logical)
+{
+    bool has_exponent = virtio_has_feature(device, VIRTIO_BLK_F_TOPOLOGY) && copy->physical_block_exp <= 12;
+    return has_exponent ? logical << copy->physical_block_exp : logical;
+}
+
+/* Data buffers of a request: as many as the device takes and as a chain of the ring holds beside header and
+ * status. One that does not say how many takes one. */
+static uint16_t max_segments(const struct virtio_device *device, const struct config_copy *copy,
+                             uint32_t queue_size)
+{
+    uint32_t segments = virtio_has_feature(device, VIRTIO_BLK_F_SEG_MAX) ? MAX(copy->seg_max, 1u) : 1;
+    segments = MIN(segments, VIRTIO_BLK_SEGMENTS_MAX);
+    return (uint16_t)(queue_size > 2 ? MIN(segments, queue_size - 2) : VIRTIO_BLK_SEGMENTS_MAX);
+}
+
+/* With chains of at least `shortest` descriptors each, as many requests as the ring can hold. */
+static uint32_t ring_depth(const struct virtio_device *device, uint32_t queue_size, uint32_t shortest)
+{
+    return virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC) ? queue_size : MAX(queue_size / shortest, 1u);
+}
+
+static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, uint32_t queue_size)
+{
+    struct virtio_device *device = disk->device;
+    bool needs_bounce = queue_size == 2;
+    uint32_t logical = logical_block_bytes(device, copy);
+    bool has_size_max = virtio_has_feature(device, VIRTIO_BLK_F_SIZE_MAX);
+    if (has_size_max && copy->size_max < (needs_bounce ? VIRTIO_BLK_BOUNCE_STRIDE : BLOCK_SECTOR_BYTES)) {
+        log_error(device->name, "buffers of at most %u bytes are too short to be used", copy->size_max);
+        return -EOPNOTSUPP;
+    }
+    disk->limits = (struct block_limits){
+        .logical_block_bytes = logical,
+        .physical_block_bytes = physical_block_bytes(device, copy, logical),
+        .depth = ring_depth(device, queue_size, needs_bounce ? 2 : 3),
+        .max_segments = max_segments(device, copy, queue_size),
+        .max_segment_bytes = has_size_max ? copy->size_max : (uint32_t)MIB(4),
+        .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
+    };
+    if (needs_bounce && logical > VIRTIO_BLK_BOUNCE_BYTES) {
+        log_error(device->name, "two queue entries are too few for blocks of %u bytes", logical);
+        return -EOPNOTSUPP;
+    }
+    return 0;
+}
+
+/* Whole logical blocks, in sectors of 512 bytes whatever the block is (5.2.5). */
+static uint64_t usable_sectors(const struct virtio_blk *disk, const struct config_copy *copy)
+{
+    return align_down(copy->capacity, disk->limits.logical_block_bytes / BLOCK_SECTOR_BYTES);
+}
+
+static void config_work(struct work *work)
+{
+    struct virtio_blk *disk = container_of(work, struct virtio_blk, config_work);
+    struct config_copy copy;
+    if (virtio_device_needs_reset(disk->device)) {
+        work_queue(&disk->reset_work);
+        return;
+    }
+    virtio_config_snapshot(disk->device, read_config, &copy);
+    uint64_t sectors = usable_sectors(disk, &copy), before = block_device_sectors(disk->block);
+    if (sectors == before)
+        return;
+    log_info(block_device_name(disk->block), "capacity changed from %llu to %llu sectors",
+             (unsigned long long)before, (unsigned long long)sectors);
+    block_device_set_sectors(disk->block, sectors);
+}
+
+/* Interrupt context; also before probe has come far, and after it failed. */
+static void config_changed(struct virtio_device *device)
+{
+    struct virtio_blk *disk = device->driver_data;
+    if (disk && __atomic_load_n(&disk->block, __ATOMIC_ACQUIRE))
+        work_queue(&disk->config_work);
+}
+
+/* ---- For people ------------------------------------------------------------------------------------- */
+
+static void describe(struct block_device *block)
+{
+    struct virtio_blk *disk = block_device_driver(block);
+    virtio_device_describe(disk->device);
+}
+
+static void dump(struct block_device *block)
+{
+    static const char *const states[] = {[VIRTIO_BLK_UP] = "up",
+                                         [VIRTIO_BLK_DOWN] = "down",
+                                         [VIRTIO_BLK_RAW] = "raw",
+                                         [VIRTIO_BLK_GONE] = "gone"};
+    struct virtio_blk *disk = block_device_driver(block);
+    struct virtio_blk_queue *queue = &disk->queue;
+    log_info(block_device_name(block),
+             "%s, %s, %u resets, %llu interrupts, %llu bad statuses, %llu found late, %llu doorbells again",
+             disk->device->name, states[queue->state], disk->resets, (unsigned long long)queue->interrupts,
+             (unsigned long long)queue->bad_statuses, (unsigned long long)queue->late_found,
+             (unsigned long long)queue->late_bells);
+    virtqueue_dump(queue->ring);
+}
+
+static void counts(struct block_device *block, uint64_t *kicks, uint64_t *interrupts)
+{
+    struct virtio_blk *disk = block_device_driver(block);
+    *kicks = disk->queue.ring->kicks;
+    *interrupts = disk->queue.interrupts;
+}
+
+static bool is_idle(struct block_device *block)
+{
+    struct virtqueue *ring = ((struct virtio_blk *)block_device_driver(block))->queue.ring;
+    SPIN_SCOPED_IRQ(&ring->lock);
+    return virtqueue_is_idle(ring); /* R2 */
+}
+
+static const struct block_device_ops ops = {
+    .submit = virtio_blk_submit,
+    .poll = virtio_blk_poll,
+    .set_polling = virtio_blk_set_polling,
+    .reset = virtio_blk_reset,
+    .late = virtio_blk_late,
+    .raw = virtio_blk_raw,
+    .describe = describe,
+    .dump = dump,
+    .counts = counts,
+    .is_idle = is_idle,
+};
+
+/* ---- Probing ---------------------------------------------------------------------------------------- */
+
+static int create_queue(struct virtio_blk *disk, uint32_t queue_size)
+{
+    struct virtio_blk_queue *queue = &disk->queue;
+    struct virtqueue_config config = {
+        .size = (uint16_t)queue_size,
+        .chain_max = (uint16_t)(queue_size > 2 ? disk->limits.max_segments + 2 : 2),
+        .interrupt = virtio_blk_interrupt,
+        .broken = virtio_blk_broken,
+        .context = queue,
+    };
+    queue->disk = disk;
+    queue->slots = heap_alloc_zeroed(queue_size * sizeof(*queue->slots));
+    if (queue_size == 2)
+        queue->bounce = heap_alloc_zeroed((size_t)queue_size * VIRTIO_BLK_BOUNCE_STRIDE);
+    if (!queue->slots || (queue_size == 2 && !queue->bounce))
+        return -ENOMEM;
+    queue->slots_dma = dma_address(queue->slots);
+    int error = virtio_device_create_queues(disk->device, &config, 1);
+    if (error == 0)
+        queue->ring = disk->device->queues[0];
+    return error;
+}
+
+static void log_disk(const struct virtio_blk *disk)
+{
+    const char *name = block_device_name(disk->block);
+    const struct virtqueue *ring = disk->queue.ring;
+    uint64_t sectors = block_device_sectors(disk->block);
+    char text[64];
+    disk->device->transport->interrupt_text(ring, text, sizeof(text));
+    log_info(name, "%s on %s; queue 0: %u entries, %s, %s", disk->device->name, disk->device->where,
+             ring->size, ring->ops->name, text);
+    log_info(name, "%llu sectors (%llu MiB), blocks of %u bytes, at most %u segments and %u in flight%s%s",
+             (unsigned long long)sectors, (unsigned long long)(sectors >> 11),
+             disk->limits.logical_block_bytes, disk->limits.max_segments, disk->limits.depth,
+             disk->is_read_only ? ", read-only" : "", disk->has_flush ? ", with flush" : "");
+}
+
+static int register_disk(struct virtio_blk *disk, const struct config_copy *copy)
+{
+    struct block_device_config config = {
+        .prefix = "vd",
+        .ops = &ops,
+        .driver = disk,
+        .sectors = usable_sectors(disk, copy),
+        .limits = disk->limits,
+        .is_read_only = disk->is_read_only,
+        .has_flush = disk->has_flush,
+    };
+    struct block_device *block;
+    int error = block_device_register(&config, &block);
+    if (error)
+        return error;
+    __atomic_store_n(&disk->block, block, __ATOMIC_RELEASE);
+    log_disk(disk);
+    work_queue(&disk->config_work); /* a change since the copy was taken had nobody to tell (R5) */
+    return 0;
+}
+
+static int start(struct virtio_blk *disk)
+{
+    struct config_copy copy;
+    uint32_t queue_size = virtio_queue_size(disk->device, 0);
+    if (queue_size == 0) {
+        log_error(disk->device->name, "its queue 0 is too short to be used");
+        return -EOPNOTSUPP;
+    }
+    virtio_config_snapshot(disk->device, read_config, &copy);
+    disk->is_read_only = virtio_has_feature(disk->device, VIRTIO_BLK_F_RO);
+    disk->has_flush = virtio_has_feature(disk->device, VIRTIO_BLK_F_FLUSH);
+    int error = set_limits(disk, &copy, queue_size);
+    if (error == 0)
+        error = create_queue(disk, queue_size);
+    if (error)
+        return error;
+    virtio_device_ready(disk->device);
+    error = register_disk(disk, &copy);
+    if (error)
+        virtio_device_destroy_queues(disk->device);
+    return error;
+}
+
+static int probe(struct virtio_device *device)
+{
+    struct virtio_blk *disk = heap_alloc_zeroed(sizeof(*disk));
+    if (!disk)
+        return -ENOMEM;
+    disk->device = device;
+    disk->config_work.run = config_work;
+    disk->reset_work.run = virtio_blk_reset_work;
+    mutex_init(&disk->mutex, "virtio_blk");
+    device->driver_data = disk;
+    int error = start(disk);
+    if (error) {
+        device->driver_data = NULL;
+        heap_free(disk->queue.slots);
+        heap_free(disk->queue.bounce);
+        heap_free(disk);
+    }
+    return error;
+}
+
+static const struct virtio_driver virtio_blk_driver = {
+    .name = "block device",
+    .type = VIRTIO_ID_BLOCK,
+    .features = features,
+    .feature_count = ARRAY_SIZE(features),
+    .probe = probe,
+    .config_changed = config_changed,
+};
+VIRTIO_DRIVER(virtio_blk_driver);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* The virtio disk, shared by its files:
+ *     virtio_blk.c        finding, configuration, registration, what people ask
+ *     virtio_blk_queue.c  the path of a request, both ways
+ *     virtio_blk_bounce.c requests on a ring of two descriptors
+ *     virtio_blk_reset.c  reset and replay
+ *     virtio_blk_raw.c    mode=raw
+ *
+ * Locks: the ring's (queue->ring->lock), taken by submitters and by the interrupt; never held over a call of
+ * the block layer. disk->mutex: one reset or raw run at a time; taken before the ring's. */
+#ifndef VIRTIO_BLK_INTERNAL_H
+#define VIRTIO_BLK_INTERNAL_H
+
+#include <drivers/block/block.h>
+#include <drivers/virtio/virtio.h>
+#include <drivers/virtio/virtio_blk_spec.h>
+#include <kernel/mutex.h>
+#include <kernel/work.h>
+
+#define VIRTIO_BLK_SEGMENTS_MAX 64u
+#define VIRTIO_BLK_SECTORS_MAX  2048u
+/* No device writes this status (hazard: a completion without one must not look like success). */
+#define VIRTIO_BLK_STATUS_PRESET 0xffu
+
+/* What a request in flight shares with the device, by the id of its chain. */
+struct virtio_blk_slot {
+    struct virtio_blk_req_header header;
+    uint8_t status;
+    uint8_t padding[15];
+};
+_Static_assert(sizeof(struct virtio_blk_slot) == 32, "indexed by a shift on the request path");
+
+/* In struct block_request, field `driver`, while the request is here. */
+struct virtio_blk_tag {
+    union {
+        struct {
+            uint32_t order;   /* of submission, wrapping: replays keep it */
+            uint32_t replays; /* so far */
+        };
+        uint64_t order_and_replays;
+    };
+};
+_Static_assert(sizeof(struct virtio_blk_tag) <= BLOCK_DRIVER_BYTES, "it lives there");
+
+/* UP -> DOWN     reset starts, or the ring was lied to     (virtio_blk_reset.c, virtio_blk_broken)
+ * DOWN -> UP     reset done, replays sent                  (virtio_blk_reset.c)
+ * DOWN -> GONE   it cannot be started again                (virtio_blk_reset.c)
+ * UP <-> RAW     the bare ring is driven by one thread     (virtio_blk_raw.c) */
+enum virtio_blk_state { VIRTIO_BLK_UP, VIRTIO_BLK_DOWN, VIRTIO_BLK_RAW, VIRTIO_BLK_GONE };
+
+struct virtio_blk_raw;
+
+/* Lock legend: I constant after probe; q the ring's lock; m disk->mutex. */
+struct virtio_blk_queue {
+    struct virtqueue *ring;          /* I */
+    struct virtio_blk_slot *slots;   /* I: one an id; shared with the device */
+    uint64_t slots_dma;              /* I */
+    uint8_t *bounce;                 /* I: NULL unless the ring is too short for a request */
+    struct virtio_blk *disk;         /* I */
+    enum virtio_blk_state state;     /* q */
+    bool is_polling;                 /* q */
+    uint32_t order;                  /* q: the next request's */
+    uint64_t interrupts;             /* q */
+    struct virtio_blk_raw *raw;      /* q: while RAW */
+    uint64_t bad_statuses;           /* q: completions with a status that is none */
+    uint64_t late_found, late_bells; /* q: completions without interrupt; doorbells rung again */
+};
+
+struct virtio_blk {
+    struct virtio_device *device;  /* I */
+    struct block_device *block;    /* I: NULL until registered */
+    struct virtio_blk_queue queue; /* one queue: what its fields say */
+    struct block_limits limits;    /* I */
+    bool is_read_only, has_flush;  /* I */
+    struct mutex mutex;
+    struct work config_work, reset_work;
+    uint32_t resets;          /* m */
+    uint32_t resets_in_vain;  /* m: in a row, without a completion between */
+    uint64_t gotten_at_reset; /* m */
+};
+
+/* virtio_blk_queue.c: ops and callbacks, see block.h and virtqueue.h. */
+void virtio_blk_submit(struct block_device *device, struct fifo *batch);
+bool virtio_blk_interrupt(void *context);
+void virtio_blk_poll(struct block_device *device);
+void virtio_blk_set_polling(struct block_device *device, bool is_polling);
+void virtio_blk_late(struct block_device *device);
+/* Sends one request, its tag kept. Ring locked. 0 or -EBUSY. */
+int virtio_blk_send(struct virtio_blk_queue *queue, struct block_request *request);
+/* Takes what the device completed; ring locked. */
+void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done);
+
+/* virtio_blk_bounce.c */
+#define VIRTIO_BLK_BOUNCE_BYTES  32768u /* of data */
+#define VIRTIO_BLK_BOUNCE_STRIDE (VIRTIO_BLK_BOUNCE_BYTES + 64u)
+int virtio_blk_bounce_send(struct virtio_blk_queue *queue, struct block_request *request);
+/* The status of a completed request, given its slot's; data brought back; before the id is free for others.
+ */
+uint8_t virtio_blk_bounce_finish(struct virtio_blk_queue *queue, uint32_t id,
+                                 const struct block_request *request, uint8_t status);
+
+/* Type and sector into the slot, the status preset. */
+void virtio_blk_fill_slot(struct virtio_blk_slot *slot, const struct block_request *request);
+
+/* virtio_blk_reset.c */
+int virtio_blk_reset(struct block_device *device);
+void virtio_blk_reset_work(struct work *work);
+/* The ring's `broken`. */
+void virtio_blk_broken(struct virtqueue *ring);
+/* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. Mutex held. */
+must_check int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
+                                  void (*detached)(void *context, void *token), void *context);
+
+/* virtio_blk_raw.c */
+int virtio_blk_raw(struct block_device *device, struct block_raw_job *job);
+/* The interrupt while RAW; ring locked. */
+void virtio_blk_raw_interrupt(struct virtio_blk_queue *queue);
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* The path of a request through the disk's queue.
+ *
+ *     down  virtio_blk_submit     ring locked once a batch: header, data, status of each; published together,
+ *                                 the doorbell after the lock
+ *     up    virtio_blk_interrupt  ring locked once: all completions into a list, callbacks on, a second look;
+ *                                 then one block_complete
+ *
+ * A request is one chain (5.2.6): header, data, one status byte. Header and status lie in the slot that goes
+ * with the chain's id, so slot and descriptors are taken and freed as one, under one lock. The status is
+ * copied before the lock is let go, that is before anyone else can get the slot.
+ * Interrupt or thread context; nothing here sleeps or allocates (R3). */
+#include <kernel/log.h>
+
+#include "virtio_blk_internal.h"
+
+static const uint8_t types[] = {
+    [BLOCK_READ] = VIRTIO_BLK_T_IN,
+    [BLOCK_WRITE] = VIRTIO_BLK_T_OUT,
+    [BLOCK_FLUSH] = VIRTIO_BLK_T_FLUSH,
+    [BLOCK_GET_ID] = VIRTIO_BLK_T_GET_ID,
+};
+_Static_assert((int)BLOCK_READ == VIRTIO_BLK_T_IN && (int)BLOCK_WRITE == VIRTIO_BLK_T_OUT,
+               "send_plain takes the one for the other");
+
+/* header.reserved stays 0: nobody writes it. */
+static always_inline void fill_slot(struct virtio_blk_slot *slot, uint32_t type, uint64_t sector)
+{
+    slot->header.type = type;
+    slot->header.sector = sector;
+    slot->status = VIRTIO_BLK_STATUS_PRESET;
+}
+
+void virtio_blk_fill_slot(struct virtio_blk_slot *slot, const struct block_request *request)
+{
+    bool has_sector = request->operation == BLOCK_READ || request->operation == BLOCK_WRITE;
+    /* 5.2.6.1: a flush has sector 0. */
+    fill_slot(slot, types[request->operation], has_sector ? block_request_device_sector(request) : 0);
+}
+
+static always_inline void set_buffer(struct virtqueue_buffer *buffer, uint64_t address, uint32_t bytes)
+{
+    buffer->address = address;
+    buffer->bytes = bytes;
+}
+
+/* ---- Down ------------------------------------------------------------------------------------------- */
+
+/* The data of a request that is more than one buffer, or less; how many buffers, and their bytes. */
+static uint32_t map_segments(const struct virtqueue *ring, const struct block_request *request,
+                             struct virtqueue_buffer *buffers, uint32_t *bytes)
+{
+    struct block_segment_iterator iterator;
+    struct block_segment segment;
+    uint32_t count = 0;
+    *bytes = 0;
+    block_segments_begin(&iterator, request);
+    while (block_segments_next(&iterator, &segment)) {
+        assert(count + 2 < ring->config.chain_max); /* limits.max_segments */
+        set_buffer(&buffers[count++], dma_address(segment.data), segment.bytes);
+        *bytes += segment.bytes;
+    }
+    return count;
+}
+
+/* 0, or -EBUSY: all descriptors or none, so without room nothing has happened. */
+static noinline int send_shaped(struct virtio_blk_queue *queue, struct block_request *request)
+{
+    struct virtqueue *ring = queue->ring;
+    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
+    uint32_t id = virtqueue_next_id(ring), bytes;
+    uint64_t slot_dma = queue->slots_dma + id * sizeof(struct virtio_blk_slot);
+    uint32_t data = map_segments(ring, request, buffers + 1, &bytes);
+    virtio_blk_fill_slot(&queue->slots[id], request);
+    set_buffer(&buffers[0], slot_dma, sizeof(struct virtio_blk_req_header));
+    set_buffer(&buffers[1 + data], slot_dma + offsetof(struct virtio_blk_slot, status), 1);
+    if (request->operation == BLOCK_WRITE)
+        return virtqueue_add(ring, 1 + data, 1, 1, request);
+    return virtqueue_add(ring, 1, 1 + data, bytes + 1, request);
+}
+
+/* The same for one buffer that is read or written, which most requests are. */
+static always_inline int send_plain(struct virtqueue *ring, struct virtio_blk_slot *slots, uint64_t slots_dma,
+                                    struct block_request *request)
+{
+    uint64_t slot_offset = virtqueue_next_id(ring) * sizeof(struct virtio_blk_slot);
+    struct virtio_blk_slot *slot = (struct virtio_blk_slot *)((uint8_t *)slots + slot_offset);
+    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
+    uint32_t bytes = request->segments->bytes;
+    debug_assert(request->operation <= BLOCK_WRITE);
+    fill_slot(slot, request->operation, request->sector);
+    slot_offset += slots_dma;
+    set_buffer(&buffers[0], slot_offset, sizeof(slot->header));
+    set_buffer(&buffers[1], dma_address(request->segments->data), bytes);
+    set_buffer(&buffers[2], slot_offset + offsetof(struct virtio_blk_slot, status), 1);
+    if (request->operation == BLOCK_WRITE)
+        return virtqueue_add(ring, 2, 1, 1, request);
+    return virtqueue_add(ring, 1, 2, bytes + 1, request);
+}
+
+int virtio_blk_send(struct virtio_blk_queue *queue, struct block_request *request)
+{
+    if (queue->ring->free_count == 0)
+        return -EBUSY;
+    return queue->bounce ? virtio_blk_bounce_send(queue, request) : send_shaped(queue, request);
+}
+
+/* Sends from `node` on what fits; the first that does not, or NULL. Ring locked. */
+static always_inline struct fifo_node *send_all(struct virtio_blk_queue *queue, struct fifo_node *node)
+{
+    struct virtqueue *ring = queue->ring;
+    struct virtio_blk_slot *slots = queue->slots;
+    uint64_t slots_dma = queue->slots_dma;
+    uint32_t order = queue->order;
+    for (; node; order++) {
+        struct block_request *request = container_of(node, struct block_request, node);
+        int error = -EBUSY;
+        node = node->next;
+        *(struct virtio_blk_tag *)request->driver = (struct virtio_blk_tag){.order_and_replays = order};
+        if (unlikely(!block_request_is_plain(request) || queue->bounce))
+            error = virtio_blk_send(queue, request);
+        else if (likely(ring->free_count > 0))
+            error = send_plain(ring, slots, slots_dma, request);
+        if (unlikely(error)) {
+            node = &request->node;
+            break;
+        }
+    }
+    queue->order = order;
+    return node;
+}
+
+/* A device that is gone for good answers here; one that is resetting takes nothing. */
+static cold void submit_down(struct virtio_blk_queue *queue, enum virtio_blk_state state, struct fifo *batch)
+{
+    struct fifo refused;
+    if (state != VIRTIO_BLK_GONE)
+        return;
+    fifo_init(&refused);
+    fifo_append(&refused, batch);
+    fifo_foreach (node, &refused)
+        container_of(node, struct block_request, node)->status = BLOCK_GONE;
+    block_complete(queue->disk->block, &refused);
+}
+
+void virtio_blk_submit(struct block_device *device, struct fifo *batch)
+{
+    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
+    struct virtqueue *ring = queue->ring;
+    uint64_t flags = spin_lock_irq(&ring->lock);
+    enum virtio_blk_state state = queue->state;
+    if (unlikely(state != VIRTIO_BLK_UP)) {
+        spin_unlock_irq(&ring->lock, flags);
+        submit_down(queue, state, batch);
+        return;
+    }
+    struct fifo_node *left = send_all(queue, batch->head);
+    bool must_notify = virtqueue_kick_prepare(ring);
+    spin_unlock_irq(&ring->lock, flags);
+    /* What was sent may be done and gone by now: only what is left is still ours. */
+    batch->head = left;
+    if (likely(!left))
+        batch->tail = &batch->head;
+    if (must_notify)
+        virtqueue_notify(ring);
+}
+
+/* ---- Up --------------------------------------------------------------------------------------------- */
+
+_Static_assert((int)BLOCK_OK == VIRTIO_BLK_S_OK, "virtio_blk_drain takes the one for the other");
+
+/* What became of a request whose slot does not say ok. */
+static noinline uint8_t odd_status(struct virtio_blk_queue *queue, uint32_t id,
+                                   const struct block_request *request)
+{
+    uint8_t status = read_once(queue->slots[id].status);
+    if (queue->bounce)
+        status = virtio_blk_bounce_finish(queue, id, request, status);
+    switch (status) {
+    case VIRTIO_BLK_S_OK:
+        return BLOCK_OK;
+    case VIRTIO_BLK_S_IOERR:
+        return BLOCK_FAILED;
+    case VIRTIO_BLK_S_UNSUPP:
+        return BLOCK_UNSUPPORTED;
+    default:
+        if (queue->bad_statuses++ == 0)
+            log_error(queue->ring->config.name,
+                      "completed a request with status 0x%02x, which is none: failed", status);
+        return BLOCK_FAILED;
+    }
+}
+
+void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done)
+{
+    struct virtqueue *ring = queue->ring;
+    const struct virtio_blk_slot *slots = queue->slots;
+    struct fifo_node **tail = done->tail;
+    struct virtqueue_used used;
+    while ((used = virtqueue_get(ring)).token != NULL) {
+        struct block_request *request = used.token;
+        uint8_t status = read_once(slots[used.id].status);
+        /* A bounced read's status is elsewhere, and the slot's still as it was preset: not ok. */
+        if (unlikely(status != VIRTIO_BLK_S_OK))
+            status = odd_status(queue, used.id, request);
+        request->status = status;
+        *tail = &request->node;
+        tail = &request->node.next;
+    }
+    *tail = NULL;
+    done->tail = tail;
+}
+
+/* Until there is nothing more, and callbacks are on (R5). */
+static void drain_and_enable(struct virtio_blk_queue *queue, struct fifo *done)
+{
+    do {
+        virtqueue_callbacks_disable(queue->ring);
+        virtio_blk_drain(queue, done);
+    } while (!queue->is_polling && virtqueue_callbacks_enable(queue->ring));
+}
+
+bool virtio_blk_interrupt(void *context)
+{
+    struct virtio_blk_queue *queue = ((struct virtqueue *)context)->config.context;
+    struct virtqueue *ring = context;
+    struct fifo done;
+    fifo_init(&done);
+    uint64_t flags = spin_lock_irq(&ring->lock);
+    queue->interrupts++;
+    if (likely(queue->state == VIRTIO_BLK_UP))
+        drain_and_enable(queue, &done);
+    else if (queue->state == VIRTIO_BLK_RAW)
+        virtio_blk_raw_interrupt(queue);
+    spin_unlock_irq(&ring->lock, flags);
+    if (!fifo_is_empty(&done))
+        block_complete(queue->disk->block, &done);
+    return true;
+}
+
+void virtio_blk_poll(struct block_device *device)
+{
+    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
+    struct fifo done;
+    if (!virtqueue_has_more(queue->ring))
+        return;
+    fifo_init(&done);
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    if (queue->state == VIRTIO_BLK_UP)
+        drain_and_enable(queue, &done);
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (!fifo_is_empty(&done))
+        block_complete(device, &done);
+}
+
+void virtio_blk_set_polling(struct block_device *device, bool is_polling)
+{
+    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
+    struct fifo done;
+    fifo_init(&done);
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    queue->is_polling = is_polling;
+    if (queue->state == VIRTIO_BLK_UP)
+        drain_and_enable(queue, &done);
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (!fifo_is_empty(&done))
+        block_complete(device, &done);
+}
+
+/* A lost interrupt leaves completions in the ring; a lost doorbell leaves requests there. A doorbell too many
+ * is harmless, so a device that is only slow gets one now and then. */
+void virtio_blk_late(struct block_device *device)
+{
+    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
+    struct fifo done;
+    bool must_notify = false;
+    fifo_init(&done);
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    if (queue->state == VIRTIO_BLK_UP) {
+        drain_and_enable(queue, &done);
+        must_notify = fifo_is_empty(&done) && !virtqueue_is_idle(queue->ring);
+        queue->late_found += !fifo_is_empty(&done);
+        queue->late_bells += must_notify;
+    }
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (must_notify)
+        virtqueue_notify(queue->ring);
+    if (!fifo_is_empty(&done)) {
+        log_warning(queue->ring->config.name, "found completions without an interrupt");
+        block_complete(device, &done);
+    }
+}

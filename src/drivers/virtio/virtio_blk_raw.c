@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* mode=raw: the bare ring, for comparison. One thread, no block layer, no requests: it fills the ring up to
+ * the depth in batches, sleeps until the interrupt says that something is done, takes all of it, and sends as
+ * many again. This is the floor of the design that the real path is measured against.
+ *
+ * The queue is RAW meanwhile: submits stay with the block layer, the interrupt only wakes the thread. Thread
+ * context; disk->mutex for the whole run, so that no reset falls into it. */
+#include <arch/clock.h>
+#include <kernel/completion.h>
+#include <kernel/heap.h>
+#include <kernel/log.h>
+#include <kernel/random.h>
+
+#include "virtio_blk_internal.h"
+
+#define RAW_LATE_NS (1 * NSEC_PER_SEC)
+
+/* One of `depth` buffers; its address is the token of its chain. */
+struct raw_buffer {
+    uint64_t dma;
+    struct raw_buffer *next_free;
+};
+
+/* Lock legend: t the running thread only; q the ring's lock. */
+struct virtio_blk_raw {
+    struct block_raw_job *job;  /* t */
+    struct raw_buffer *buffers; /* t */
+    struct raw_buffer *free;    /* t */
+    struct random random;       /* t */
+    uint64_t left, in_flight;   /* t: to be sent, sent */
+    uint64_t next_sector;       /* t */
+    uint32_t block_sectors;     /* t */
+    uint64_t blocks;            /* t: in the range */
+    bool is_waiting;            /* q: the interrupt must signal */
+    struct completion event;
+};
+
+void virtio_blk_raw_interrupt(struct virtio_blk_queue *queue)
+{
+    struct virtio_blk_raw *raw = queue->raw;
+    virtqueue_callbacks_disable(queue->ring);
+    if (raw->is_waiting) {
+        raw->is_waiting = false;
+        complete(&raw->event);
+    }
+}
+
+static uint64_t choose_sector(struct virtio_blk_raw *raw)
+{
+    const struct block_raw_job *job = raw->job;
+    if (job->is_random)
+        return job->sector_first + random_below(&raw->random, raw->blocks) * raw->block_sectors;
+    uint64_t sector = raw->next_sector;
+    raw->next_sector += raw->block_sectors;
+    if (raw->next_sector + raw->block_sectors > job->sector_first + job->sectors)
+        raw->next_sector = job->sector_first;
+    return sector;
+}
+
+/* Ring locked. False: full. */
+static bool send_one(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    struct virtqueue *ring = queue->ring;
+    struct raw_buffer *buffer = raw->free;
+    if (!buffer || !virtqueue_can_add(ring, 3))
+        return false;
+    bool is_write = raw->job->operation == BLOCK_WRITE;
+    uint32_t id = virtqueue_next_id(ring);
+    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
+    struct virtio_blk_slot *slot = &queue->slots[id];
+    uint64_t slot_dma = queue->slots_dma + id * sizeof(*slot);
+    slot->header = (struct virtio_blk_req_header){
+        .type = is_write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+        .sector = choose_sector(raw),
+    };
+    slot->status = VIRTIO_BLK_STATUS_PRESET;
+    buffers[0].address = slot_dma;
+    buffers[0].bytes = sizeof(slot->header);
+    buffers[1].address = buffer->dma;
+    buffers[1].bytes = raw->job->block_bytes;
+    buffers[2].address = slot_dma + offsetof(struct virtio_blk_slot, status);
+    buffers[2].bytes = 1;
+    if (virtqueue_add(ring, is_write ? 2 : 1, is_write ? 1 : 2, is_write ? 1 : raw->job->block_bytes + 1,
+                      buffer) != 0)
+        return false;
+    raw->free = buffer->next_free;
+    raw->left--;
+    raw->in_flight++;
+    return true;
+}
+
+/* Sends up to a batch; true when there may be more to send. */
+static bool send_batch(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    uint32_t sent = 0;
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    while (sent < raw->job->batch && raw->left > 0 && send_one(queue, raw))
+        sent++;
+    bool must_notify = virtqueue_kick_prepare(queue->ring);
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (must_notify)
+        virtqueue_notify(queue->ring);
+    return sent == raw->job->batch;
+}
+
+/* Takes all that is done; nothing: asks for the interrupt. True when the thread must sleep. */
+static bool take_done(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    struct virtqueue *ring = queue->ring;
+    struct virtqueue_used used;
+    uint64_t before = raw->in_flight, flags = spin_lock_irq(&ring->lock);
+    while ((used = virtqueue_get(ring)).token != NULL) {
+        struct raw_buffer *buffer = used.token;
+        raw->job->errors += read_once(queue->slots[used.id].status) != VIRTIO_BLK_S_OK;
+        buffer->next_free = raw->free;
+        raw->free = buffer;
+        raw->in_flight--;
+    }
+    bool must_sleep = raw->in_flight == before && !ring->is_broken;
+    if (must_sleep) {
+        completion_init(&raw->event);
+        raw->is_waiting = !virtqueue_callbacks_enable(ring); /* R5 */
+        must_sleep = raw->is_waiting;
+    }
+    spin_unlock_irq(&ring->lock, flags);
+    return must_sleep;
+}
+
+/* Until the interrupt; a doorbell or interrupt that got lost is made good, as the watchdog would. */
+static void sleep_until_interrupt(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    if (completion_wait_until(&raw->event, clock_ns() + RAW_LATE_NS) == 0)
+        return;
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    bool was_signalled = !raw->is_waiting;
+    raw->is_waiting = false;
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (was_signalled)
+        completion_wait(&raw->event); /* complete() has been called or is about to return */
+    virtqueue_notify(queue->ring);
+}
+
+static int run(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    while (raw->left > 0 || raw->in_flight > 0) {
+        while (send_batch(queue, raw))
+            ;
+        if (take_done(queue, raw))
+            sleep_until_interrupt(queue, raw);
+        if (queue->ring->is_broken)
+            return -EIO;
+    }
+    return 0;
+}
+
+static bool prepare(struct virtio_blk_raw *raw, struct block_raw_job *job)
+{
+    raw->job = job;
+    raw->left = job->ios;
+    raw->next_sector = job->sector_first;
+    raw->block_sectors = job->block_bytes / BLOCK_SECTOR_BYTES;
+    raw->blocks = job->sectors / raw->block_sectors;
+    random_init(&raw->random, job->seed);
+    raw->buffers = heap_alloc_zeroed(job->depth * sizeof(*raw->buffers));
+    if (!raw->buffers)
+        return false;
+    for (uint32_t i = job->depth; i-- > 0;) {
+        raw->buffers[i].dma = dma_address((uint8_t *)job->data + (uint64_t)i * job->block_bytes);
+        raw->buffers[i].next_free = raw->free;
+        raw->free = &raw->buffers[i];
+    }
+    return true;
+}
+
+static void ignore(void *context, void *token)
+{
+    (void)context, (void)token;
+}
+
+static void set_state(struct virtio_blk_queue *queue, enum virtio_blk_state state, struct virtio_blk_raw *raw)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    queue->state = state;
+    queue->raw = raw;
+}
+
+/* Back to normal: callbacks on, or after a failure the device started anew. */
+static void leave(struct virtio_blk *disk, int error)
+{
+    struct virtio_blk_queue *queue = &disk->queue;
+    if (error) {
+        set_state(queue, VIRTIO_BLK_DOWN, NULL);
+        if (virtio_blk_restart(disk, NULL, ignore, NULL) != 0) {
+            set_state(queue, VIRTIO_BLK_GONE, NULL);
+            return;
+        }
+        virtio_device_ready(disk->device);
+    }
+    set_state(queue, VIRTIO_BLK_UP, NULL);
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    /* The ring is empty: more could only be a lie, which get finds. */
+    if (virtqueue_callbacks_enable(queue->ring))
+        (void)virtqueue_get(queue->ring);
+}
+
+static bool is_valid(const struct virtio_blk_queue *queue, const struct block_raw_job *job)
+{
+    return !queue->bounce && job->depth > 0 && job->batch > 0 && job->block_bytes >= BLOCK_SECTOR_BYTES &&
+           job->sectors * BLOCK_SECTOR_BYTES >= job->block_bytes &&
+           (job->operation == BLOCK_READ || job->operation == BLOCK_WRITE);
+}
+
+int virtio_blk_raw(struct block_device *device, struct block_raw_job *job)
+{
+    struct virtio_blk *disk = block_device_driver(device);
+    struct virtio_blk_queue *queue = &disk->queue;
+    struct virtio_blk_raw *raw = is_valid(queue, job) ? heap_alloc_zeroed(sizeof(*raw)) : NULL;
+    if (!raw)
+        return is_valid(queue, job) ? -ENOMEM : -EINVAL;
+    int error = prepare(raw, job) ? 0 : -ENOMEM;
+    mutex_lock(&disk->mutex);
+    if (error == 0 && (queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring)))
+        error = -EBUSY;
+    if (error == 0) {
+        set_state(queue, VIRTIO_BLK_RAW, raw);
+        uint64_t kicks = queue->ring->kicks, interrupts = queue->interrupts;
+        job->window_start();
+        error = run(queue, raw);
+        job->window_end();
+        job->kicks = queue->ring->kicks - kicks;
+        job->interrupts = queue->interrupts - interrupts;
+        job->done = job->ios - raw->left - raw->in_flight;
+        leave(disk, error);
+    }
+    mutex_unlock(&disk->mutex);
+    block_restart(device);
+    heap_free(raw->buffers);
+    heap_free(raw);
+    return error;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Reset and replay. Wanted by a person (`reset DEV`), by the device (NEEDS_RESET) or by a ring that was lied
+ * to.
+ *
+ *     DOWN            submits leave their requests with the block layer, interrupts are ignored
+ *     status 0        from here on the device touches no memory (R6)
+ *     detach          what was in flight comes back, and is put into the order of submission
+ *     steps 2 to 6    the same features, queues and vectors
+ *     replay          in order; a request that was replayed too often completes with RETRY instead
+ *     UP              block_restart: the layer sends what it kept
+ *
+ * A device that does not come back, or that was reset again and again without completing anything, is GONE:
+ * all requests, now and later, complete with that. Thread context; disk->mutex, then the ring's lock. */
+#include <kernel/log.h>
+
+#include "virtio_blk_internal.h"
+
+#define REPLAYS_MAX        3u
+#define RESETS_IN_VAIN_MAX 8u
+
+static struct virtio_blk_tag *tag_of(struct fifo_node *node)
+{
+    return (struct virtio_blk_tag *)container_of(node, struct block_request, node)->driver;
+}
+
+/* Inserts by order of submission, which wraps: so by the sign of the difference. */
+static void insert_in_order(struct fifo *list, struct fifo_node *node)
+{
+    struct fifo_node **at = &list->head;
+    while (*at && (int32_t)(tag_of(*at)->order - tag_of(node)->order) < 0)
+        at = &(*at)->next;
+    node->next = *at;
+    *at = node;
+    if (!node->next)
+        list->tail = &node->next;
+}
+
+static void collect(void *context, void *token)
+{
+    insert_in_order(context, &((struct block_request *)token)->node);
+}
+
+static void set_state(struct virtio_blk_queue *queue, enum virtio_blk_state state)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    assert(queue->state != VIRTIO_BLK_GONE);
+    queue->state = state;
+}
+
+int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
+                       void (*detached)(void *context, void *token), void *context)
+{
+    struct virtqueue *ring = disk->queue.ring;
+    void *token;
+    assert(mutex_is_held(&disk->mutex));
+    int error = virtio_device_stop(disk->device);
+    uint64_t flags = spin_lock_irq(&ring->lock);
+    if (error == 0 && done)
+        virtio_blk_drain(&disk->queue, done); /* what it completed before */
+    while ((token = virtqueue_detach(ring)) != NULL)
+        detached(context, token);
+    assert(virtqueue_is_idle(ring)); /* R2 */
+    spin_unlock_irq(&ring->lock, flags);
+    return error ? error : virtio_device_resume(disk->device);
+}
+
+static void complete_as(struct fifo *done, struct fifo_node *node, uint8_t status)
+{
+    container_of(node, struct block_request, node)->status = status;
+    fifo_push(done, node);
+}
+
+/* Sends `replays` again and opens the queue for new requests behind them. */
+static void replay(struct virtio_blk *disk, struct fifo *replays, struct fifo *done)
+{
+    struct virtio_blk_queue *queue = &disk->queue;
+    struct fifo_node *node;
+    uint64_t flags = spin_lock_irq(&queue->ring->lock);
+    while ((node = fifo_pop(replays)) != NULL) {
+        /* It fitted before; were it otherwise, it would fail here and not get lost. */
+        if (++tag_of(node)->replays > REPLAYS_MAX ||
+            virtio_blk_send(queue, container_of(node, struct block_request, node)) != 0)
+            complete_as(done, node, BLOCK_RETRY);
+    }
+    queue->state = VIRTIO_BLK_UP;
+    bool must_notify = virtqueue_kick_prepare(queue->ring);
+    spin_unlock_irq(&queue->ring->lock, flags);
+    if (must_notify)
+        virtqueue_notify(queue->ring);
+}
+
+/* Too many resets in a row that brought nothing. */
+static bool is_hopeless(struct virtio_blk *disk)
+{
+    uint64_t gotten = disk->queue.ring->gotten;
+    disk->resets_in_vain = gotten == disk->gotten_at_reset ? disk->resets_in_vain + 1 : 0;
+    disk->gotten_at_reset = gotten;
+    return disk->resets_in_vain > RESETS_IN_VAIN_MAX;
+}
+
+static int reset_locked(struct virtio_blk *disk, struct fifo *done, bool was_asked_for)
+{
+    struct fifo replays;
+    struct fifo_node *node;
+    fifo_init(&replays);
+    if (disk->queue.state == VIRTIO_BLK_GONE)
+        return -ENODEV;
+    set_state(&disk->queue, VIRTIO_BLK_DOWN);
+    disk->resets++;
+    bool is_last = is_hopeless(disk) && !was_asked_for;
+    int error = virtio_blk_restart(disk, done, collect, &replays);
+    if (error == 0 && !is_last) {
+        virtio_device_ready(disk->device);
+        replay(disk, &replays, done);
+        return 0;
+    }
+    log_error(block_device_name(disk->block), "given up: %s",
+              error ? "it cannot be started again" : "resets do not help");
+    set_state(&disk->queue, VIRTIO_BLK_GONE);
+    while ((node = fifo_pop(&replays)) != NULL)
+        complete_as(done, node, BLOCK_GONE);
+    return error ? error : -EIO;
+}
+
+static int reset(struct virtio_blk *disk, bool was_asked_for)
+{
+    struct fifo done;
+    fifo_init(&done);
+    mutex_lock(&disk->mutex);
+    int error = reset_locked(disk, &done, was_asked_for);
+    mutex_unlock(&disk->mutex);
+    if (!fifo_is_empty(&done))
+        block_complete(disk->block, &done);
+    block_restart(disk->block);
+    return error;
+}
+
+int virtio_blk_reset(struct block_device *device)
+{
+    return reset(block_device_driver(device), true);
+}
+
+void virtio_blk_reset_work(struct work *work)
+{
+    struct virtio_blk *disk = container_of(work, struct virtio_blk, reset_work);
+    if (!disk->block)
+        return; /* lied to before it was registered: nothing is in flight */
+    log_warning(block_device_name(disk->block), "reset: %s",
+                disk->queue.ring->is_broken ? disk->queue.ring->broken_why : "the device needs it");
+    (void)reset(disk, false);
+}
+
+void virtio_blk_broken(struct virtqueue *ring)
+{
+    struct virtio_blk_queue *queue = ring->config.context;
+    if (queue->state == VIRTIO_BLK_UP) {
+        queue->state = VIRTIO_BLK_DOWN;
+        work_queue(&queue->disk->reset_work);
+    }
+    if (queue->state == VIRTIO_BLK_RAW)
+        virtio_blk_raw_interrupt(queue); /* its thread looks, and resets */
+}

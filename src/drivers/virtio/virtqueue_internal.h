@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What the ring formats share: private state by id, the notification formula, the end of trust. */
+#ifndef VIRTQUEUE_INTERNAL_H
+#define VIRTQUEUE_INTERNAL_H
+
+#include <drivers/virtio/virtqueue.h>
+#include <kernel/trace.h>
+
+/* Of one descriptor, or of the chain that begins with it. In memory that no device sees. */
+struct virtqueue_id {
+    void *token;             /* NULL: no chain in flight begins here */
+    uint32_t writable_bytes; /* of the chain */
+    uint16_t next;           /* in the free list, or in the chain; VIRTQUEUE_NO_ID at the free list's end */
+    uint16_t length;         /* descriptors of the chain, at its head; 0 while free */
+    uint32_t shape;          /* of the table that belongs to the id, as last written; 0: none yet */
+    uint32_t padding[3];
+};
+_Static_assert(sizeof(struct virtqueue_id) == 32, "indexed by a shift on the request path");
+
+/* Is the trace on? On the host there is none. */
+static always_inline bool virtqueue_is_traced(void)
+{
+#ifdef __KERNEL__
+    return unlikely(trace_is_on);
+#else
+    return false;
+#endif
+}
+
+/* virtio 1.2, 2.7.10: the other side asked to hear of the step past `event`. Has the last move of the index,
+ * from `old` to `new`, made that step? In 16 bits, so that it holds across the wrap. */
+static always_inline bool virtqueue_need_event(uint16_t event, uint16_t new, uint16_t old)
+{
+    return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
+}
+
+/* R4: the device said what cannot be. Once for each restart; lock held. */
+cold void virtqueue_break(struct virtqueue *queue, const char *why, uint32_t value);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* A split-ring device for tests: the other side of a virtqueue, in the same process, called step by step.
+ * It keeps to virtio 1.2, 2.7 to the letter: it looks at the ring only when it was notified or is awake, and
+ * interrupts only when it was asked to. So a driver that forgets to ask or to notify stands still. */
+#ifndef TESTS_HOST_FAKE_DEVICE_H
+#define TESTS_HOST_FAKE_DEVICE_H
+
+#include <drivers/virtio/virtqueue.h>
+#include <drivers/virtio/vring_split_spec.h>
+
+#include "check.h"
+
+#define FD_CHAIN_MAX 1024u
+
+struct fd_buffer {
+    uint8_t *data;
+    uint32_t bytes;
+    bool is_writable;
+};
+
+struct fd_chain {
+    uint16_t id;
+    uint32_t count;
+    struct fd_buffer buffers[FD_CHAIN_MAX];
+};
+
+struct fake_device {
+    struct virtq_desc *desc;
+    struct virtq_avail *avail;
+    struct virtq_used *used;
+    uint16_t size, last_avail, used_idx, used_signalled;
+    bool has_event_idx;
+    bool is_awake; /* looking at the ring; asleep it needs a notification */
+    unsigned notifications, interrupts;
+};
+
+static inline volatile uint16_t *fd_used_event(struct fake_device *fd)
+{
+    return &fd->avail->ring[fd->size];
+}
+static inline volatile uint16_t *fd_avail_event(struct fake_device *fd)
+{
+    return (volatile uint16_t *)&fd->used->ring[fd->size];
+}
+
+static inline void fd_attach(struct fake_device *fd, const struct virtqueue *queue)
+{
+    *fd = (struct fake_device){
+        .desc = (struct virtq_desc *)(uintptr_t)queue->descriptor_area,
+        .avail = (struct virtq_avail *)(uintptr_t)queue->driver_area,
+        .used = (struct virtq_used *)(uintptr_t)queue->device_area,
+        .size = queue->size,
+        .has_event_idx = queue->config.has_event_idx,
+    };
+}
+
+static inline void fd_add_buffer(struct fd_chain *chain, const struct virtq_desc *desc)
+{
+    bool is_writable = (desc->flags & VIRTQ_DESC_F_WRITE) != 0;
+    check(chain->count < FD_CHAIN_MAX);
+    /* 2.7.4.2: what is read comes before what is written. */
+    check(is_writable || chain->count == 0 || !chain->buffers[chain->count - 1].is_writable);
+    chain->buffers[chain->count++] =
+        (struct fd_buffer){(uint8_t *)(uintptr_t)desc->addr, desc->len, is_writable};
+}
+
+static inline void fd_read_table(struct fd_chain *chain, const struct virtq_desc *desc)
+{
+    const struct virtq_desc *table = (const struct virtq_desc *)(uintptr_t)desc->addr;
+    uint32_t entries = desc->len / sizeof(*table), at = 0, steps = 0;
+    check(desc->len % sizeof(*table) == 0 && entries > 0);
+    /* 2.7.5.3.1: not INDIRECT and NEXT; no table in a table. */
+    check_equal(desc->flags, VIRTQ_DESC_F_INDIRECT);
+    for (; steps < entries; steps++) {
+        check(at < entries && !(table[at].flags & VIRTQ_DESC_F_INDIRECT));
+        fd_add_buffer(chain, &table[at]);
+        if (!(table[at].flags & VIRTQ_DESC_F_NEXT))
+            break;
+        at = table[at].next;
+    }
+    check_equal(steps + 1, entries);
+}
+
+/* Takes the next available chain apart; false: there is none. */
+static inline bool fd_pop(struct fake_device *fd, struct fd_chain *chain)
+{
+    if (fd->last_avail == *(volatile uint16_t *)&fd->avail->idx)
+        return false;
+    uint16_t at = fd->avail->ring[fd->last_avail++ % fd->size];
+    chain->id = at;
+    chain->count = 0;
+    for (uint32_t steps = 0;; steps++) {
+        check(at < fd->size && steps < fd->size);
+        if (at >= fd->size || steps >= fd->size)
+            return false;
+        const struct virtq_desc *desc = &fd->desc[at];
+        if (desc->flags & VIRTQ_DESC_F_INDIRECT) {
+            fd_read_table(chain, desc);
+            break;
+        }
+        fd_add_buffer(chain, desc);
+        if (!(desc->flags & VIRTQ_DESC_F_NEXT))
+            break;
+        at = desc->next;
+    }
+    check(chain->count <= fd->size);
+    return true;
+}
+
+/* Gives an element back, index and all. */
+static inline void fd_push(struct fake_device *fd, uint32_t id, uint32_t bytes)
+{
+    fd->used->ring[fd->used_idx % fd->size] = (struct virtq_used_elem){id, bytes};
+    fd->used_idx++;
+    *(volatile uint16_t *)&fd->used->idx = fd->used_idx;
+}
+
+/* Goes to sleep unless something came meanwhile (2.7.10): asks for a notification, then looks once more. */
+static inline bool fd_sleep(struct fake_device *fd)
+{
+    if (fd->has_event_idx)
+        *fd_avail_event(fd) = fd->last_avail;
+    else
+        fd->used->flags = 0;
+    fd->is_awake = fd->last_avail != fd->avail->idx;
+    return !fd->is_awake;
+}
+
+static inline void fd_notify(struct fake_device *fd)
+{
+    fd->notifications++;
+    fd->is_awake = true;
+    if (!fd->has_event_idx)
+        fd->used->flags = VIRTQ_USED_F_NO_NOTIFY;
+}
+
+/* True when what was pushed since the last call asks for an interrupt (2.7.7, 2.7.10), by the definition and
+ * not by the formula: has the index passed the event on its way? */
+static inline bool fd_must_interrupt(struct fake_device *fd)
+{
+    bool must = false;
+    if (!fd->has_event_idx)
+        must = fd->used_signalled != fd->used_idx && !(fd->avail->flags & VIRTQ_AVAIL_F_NO_INTERRUPT);
+    for (uint16_t i = fd->used_signalled; fd->has_event_idx && i != fd->used_idx; i++)
+        must |= i == *fd_used_event(fd);
+    fd->used_signalled = fd->used_idx;
+    fd->interrupts += must;
+    return must;
+}
+
+/* A repeatable random number (xorshift). */
+static uint64_t fd_random_state = 88172645463325252ull;
+static inline uint32_t fd_random(uint32_t limit)
+{
+    fd_random_state ^= fd_random_state << 13;
+    fd_random_state ^= fd_random_state >> 7;
+    fd_random_state ^= fd_random_state << 17;
+    return (uint32_t)(fd_random_state >> 20) % limit;
+}
+
+#endif

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""What the I/O path claims: sleeping instead of polling, few doorbells and interrupts, exact errors, nothing
+lost at any depth, and every late or failed request accounted for."""
+import re
+
+import pytest
+from vm import Disk, Machine
+
+
+def bench(boot, arguments, disk, **fields):
+    return boot(f"iobench name=t dev=vd0 {arguments} --json", disks=[disk], **fields).json()[0]
+
+
+def test_cpus_halt_while_32_threads_wait(boot):
+    """A disk of 5 ms latency: 32 threads wait for it and the CPUs are halted (R7)."""
+    row = bench(boot, "rw=randread bs=4k iodepth=1 numjobs=32 number_ios=3200", Disk.null(latency_ns=5_000_000), smp=2)
+    assert row["ios"] >= 3200 and row["errors"] == 0
+    assert row["cpu_ns"] < 0.25 * 2 * row["runtime_ns"], row
+
+
+def test_doorbells_and_interrupts_fall_with_depth(boot):
+    """Counted by QEMU's own trace points, from outside, and equal to what the kernel says."""
+    per_io = {}
+    for depth in (1, 4, 32, 128):
+        row = bench(boot, f"rw=randread bs=4k iodepth={depth} number_ios=6400", Disk.null())
+        per_io[depth] = (row["kicks"] / row["ios"], row["interrupts"] / row["ios"])
+    for small, large in ((1, 4), (4, 32), (32, 128)):
+        assert per_io[large][0] < per_io[small][0] and per_io[large][1] < per_io[small][1], per_io
+    assert per_io[1][0] <= 1.05 and per_io[128][0] <= 1 / 60 and per_io[128][1] <= 1 / 60, per_io
+
+
+def test_threads_share_doorbells(boot):
+    row = bench(boot, "rw=randread bs=4k iodepth=1 numjobs=32 number_ios=16000", Disk.null())
+    assert row["kicks"] <= row["ios"] / 12 and row["interrupts"] <= row["ios"] / 12, row
+
+
+def test_sequential_requests_merge(boot):
+    row = bench(boot, "rw=read bs=4k iodepth=32 number_ios=16000", Disk.null())
+    assert row["device_requests"] <= row["ios"] / 16, row
+
+
+@pytest.mark.parametrize("mode", ["irq", "poll", "raw"])
+def test_modes(boot, mode):
+    row = bench(boot, f"rw=randread bs=4k iodepth=32 number_ios=6400 mode={mode}", Disk.null())
+    assert row["ios"] >= 6400 and row["errors"] == 0
+
+
+def test_old(boot):
+    """The polling driver with 8 descriptors that Umbra replaces."""
+    row = bench(boot, "rw=randread bs=4k iodepth=1 number_ios=3000 mode=poll", Disk.null(), cmdline="virtio.queue_size=8")
+    assert row["errors"] == 0 and row["interrupts"] <= 10, row
+
+
+@pytest.mark.parametrize("queue", [4, 256])
+@pytest.mark.parametrize("indirect", [0, 1])
+def test_verified_random_io(boot, image, queue, indirect):
+    row = bench(boot, "rw=randrw bs=4k iodepth=128 numjobs=4 number_ios=8000 verify=crc32c", Disk.file(image()), smp=2,
+                cmdline=f"virtio.queue_size={queue} virtio.indirect={indirect}")
+    assert row["verify_errors"] == 0 and row["errors"] == 0
+
+
+def test_short_stress_64_threads(boot, image):
+    for queue in (4, 256):
+        result = boot("stress dev=vd0 ios=20000 threads=64 seed=3", smp=2, disks=[Disk.file(image())],
+                      cmdline=f"virtio.queue_size={queue}", timeout=300)
+        assert "stress: OK" in result.output
+
+
+def blkdebug(path, rules):
+    return Disk({"driver": "blkdebug", "image": {"driver": "file", "filename": str(path)}, "inject-error": rules},
+                {"rerror": "report", "werror": "report", "request-merging": False})
+
+
+def test_error_reaches_exactly_its_requests(image):
+    """One bad sector among 32 threads of reads over 64 blocks: as many errors as reads of that block, no
+    more and no fewer (hazard 45): each block is read in turn, so a 64th of them."""
+    disk = blkdebug(image(), [{"event": "none", "iotype": "read", "sector": 80, "errno": 5}])
+    result = Machine(commands="iobench name=e dev=vd0 rw=read bs=4k size=256k iodepth=1 numjobs=32 number_ios=6400 --json",
+                     disks=[disk], smp=2).run()
+    row = result.json()[0]
+    assert row["ios"] == 6400 and row["errors"] == 100, row
+
+
+def test_flush_error_is_reported(image):
+    disk = blkdebug(image(), [{"event": "none", "iotype": "flush", "errno": 28}])
+    result = Machine(commands="iobench name=f dev=vd0 rw=write bs=4k iodepth=1 number_ios=10 fsync=1 --json",
+                     disks=[disk]).run()
+    assert result.json()[0]["errors"] == 10
+
+
+def test_reset_under_load(boot, image):
+    result = boot("stress dev=vd0 ios=8000 threads=16 seed=5 reset=1", smp=2, disks=[Disk.file(image())], timeout=240)
+    assert "stress: OK" in result.output
+
+
+def test_resize(image):
+    """The configuration interrupt brings the new capacity (hazards 34, 38)."""
+    with Machine(disks=[Disk.file(image())], smp=2).start() as vm:
+        assert re.search(r"vd0 .*64 MiB", vm.command("lsblk"))
+        vm.qmp("block_resize", **{"node-name": "node0", "size": 128 << 20})
+        vm.wait_for(r"vd0: .*128 MiB")
+        assert re.search(r"vd0 .*128 MiB", vm.command("lsblk"))

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Host stand-in for the scheduler: deferred calls are made when the one thread sleeps. */
+#ifndef KERNEL_SCHED_H
+#define KERNEL_SCHED_H
+
+#include <kernel/thread.h>
+
+struct sched_deferred {
+    struct fifo_node node;
+    void (*call)(struct sched_deferred *deferred);
+    bool is_pending;
+};
+void sched_defer(struct sched_deferred *deferred);
+void sched_run_deferred(void);
+static inline void sched_wake_batch_begin(void)
+{
+}
+static inline void sched_wake_batch_end(void)
+{
+}
+
+#endif

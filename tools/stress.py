@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""make stress: the long in-kernel stress over the device matrix, each boot verifying every block it reads.
+
+    stress.py [--minutes N]     a share of the time for each row; the first two rows do a million requests
+"""
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from vm import Disk, Machine
+
+MILLION = "stress dev=vd0 ios=1000000 threads=64 seed=1"
+ROWS = [  # name, Machine fields, device properties, command line, command (None: for its share of the time)
+    ("a million requests, queue of 4", {"smp": 2}, {"queue-size": 4}, "virtio.queue_size=4", MILLION),
+    ("a million requests, queue of 256", {"smp": 2}, {}, "", MILLION),
+    ("queue of 2, no indirect", {"smp": 2}, {}, "virtio.queue_size=2 virtio.indirect=0", None),
+    ("queue of 8, no event_idx", {"smp": 4}, {"queue-size": 8, "event_idx": False}, "", None),
+    ("INTx", {"machine": "pc", "smp": 2}, {"vectors": 0}, "", None),
+    ("4096-byte blocks", {"smp": 4}, {"logical_block_size": 4096, "physical_block_size": 4096}, "", None),
+    ("resets under load", {"smp": 2}, {}, "", "reset=1"),
+    ("debug build", {"smp": 2, "build": Path("build/debug")}, {}, "", None),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10)
+    minutes = parser.parse_args().minutes
+    seconds = max(5, int(minutes * 60 / len(ROWS)))
+    failed = 0
+    for name, fields, device, cmdline, command in ROWS:
+        if command is None or command == "reset=1":
+            command = f"stress dev=vd0 seconds={seconds} threads=64 seed=1 " + (command or "")
+        with tempfile.NamedTemporaryFile(prefix="umbra-stress-") as disk:
+            os.truncate(disk.name, 256 << 20)
+            result = Machine(disks=[Disk.file(disk.name, device)], cmdline=cmdline, commands=command, **fields).run(7200)
+        verdict = [line for line in result.output.splitlines() if line.startswith("stress: ")]
+        print(f"{'ok' if result.ok else 'FAILED'}: {name}: {verdict[-1] if verdict else f'status {result.status}'}", flush=True)
+        if not result.ok:
+            failed += 1
+            print(result.output[-4000:])
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
