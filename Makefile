@@ -35,7 +35,7 @@ kernel_cflags += --target=x86_64-unknown-none-elf -Wno-gnu-folding-constant
 endif
 ifeq ($(BUILD),debug)
 kernel_cflags := $(filter-out -fno-stack-protector,$(kernel_cflags)) -DUMBRA_DEBUG -fstack-protector-strong \
-    -mstack-protector-guard=global -fsanitize=undefined -fno-sanitize=alignment$(if $(is_clang),$(comma)function)
+    -mstack-protector-guard=global -fsanitize=undefined -fno-sanitize=alignment,null$(if $(is_clang),$(comma)function)
 endif
 kernel_asflags := -D__ASSEMBLER__ -D__KERNEL__ -Isrc -m64 -g -fno-pic $(if $(is_clang),--target=x86_64-unknown-none-elf -Wno-unused-command-line-argument)
 kernel_ldflags := -m elf_x86_64 -nostdlib -static -no-pie -z noexecstack -z max-page-size=4096 --build-id=none
@@ -109,6 +109,13 @@ endef
 $(foreach t,$(host_tests),$(eval $(call host_test_rules,$(t))))
 .PHONY: host-tests
 host-tests: $(host_tests:%=$(O)/host/%_test)
+
+# ---- The host tool: the kernel's own eclipsefs ---------------------------------------------------------
+eclipsefs_sources := tools/eclipsefs.c tools/host/host.c tools/host/block_file.c $(wildcard src/fs/eclipsefs/*.c) \
+    src/fs/bcache.c src/fs/name_list.c src/kernel/checksum.c src/kernel/string.c
+$(O)/eclipsefs: $(eclipsefs_sources) $(wildcard src/fs/*.h src/fs/*/*.h tools/host/*.h tools/host/include/*/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(HOST_CC) $(host_cflags) -O2 $(eclipsefs_sources) -o $@
 
 # ---- What the README names -----------------------------------------------------------------------------
 .PHONY: run debug test stress bench check clean help install-build install-run install-test install-check

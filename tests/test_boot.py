@@ -82,7 +82,7 @@ def test_features(boot, image, event_idx, indirect, by):
     assert ("+INDIRECT_DESC" in result.output) == bool(indirect)
 
 
-@pytest.mark.parametrize("device", [{"packed": True}, {"iommu_platform": True}, {"queue_reset": False},
+@pytest.mark.parametrize("device", [{"packed": True}, {"iommu_platform": True, "disable-legacy": "on"}, {"queue_reset": False},
                                     {"page-per-vq": True}, {"modern-pio-notify": True}, {"disable-legacy": "on"}],
                          ids=lambda d: next(iter(d)))
 def test_device_options(boot, image, device):

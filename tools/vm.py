@@ -150,7 +150,7 @@ class Vm:
     def _read(self):
         while chunk := self.process.stdout.read1(65536):
             with self._changed:
-                self.text += chunk.decode(errors="replace").replace("\r\n", "\n")
+                self.text += chunk.decode(errors="replace").replace("\r", "")
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()

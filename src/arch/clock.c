@@ -15,6 +15,8 @@
 #define HZ_MIN     100000000ull
 #define HZ_MAX     20000000000ull
 #define PAIR_TRIES 10u
+/* 9 years: at HZ_MAX, ticks up to then still fit in 64 bits. */
+#define FAR_FUTURE_NS (UINT64_MAX / 64)
 
 #define CPUID_ECX_HYPERVISOR BIT(31)
 
@@ -31,7 +33,7 @@ void clock_init_early(void)
 
 uint64_t clock_ns_to_ticks(uint64_t ns)
 {
-    return muldiv(ns, clock.hz, NSEC_PER_SEC);
+    return muldiv(MIN(ns, FAR_FUTURE_NS), clock.hz, NSEC_PER_SEC);
 }
 
 void clock_spin_ns(uint64_t ns)
@@ -115,14 +117,14 @@ static uint64_t measure_hz(struct clock_reference *reference)
         return 0;
     uint32_t window = (uint32_t)muldiv(reference->window_ns, reference->hz, NSEC_PER_SEC);
     uint64_t patience = muldiv(8 * reference->window_ns, HZ_MAX, NSEC_PER_SEC);
-    assert(window < reference->mask / 2);
+    assert(window > 0 && window < reference->mask / 2);
     struct moment start = read_moment(reference);
     while (((reference->read() - start.count) & reference->mask) < window)
         if (cpu_timestamp() - start.ticks > patience)
             return 0;
     struct moment end = read_moment(reference);
     uint32_t counted = (end.count - start.count) & reference->mask;
-    return counted ? muldiv(end.ticks - start.ticks, reference->hz, counted) : 0;
+    return counted >= window ? muldiv(end.ticks - start.ticks, reference->hz, counted) : 0;
 }
 
 static bool find_rate(void)

@@ -14,7 +14,8 @@
 #define HPET_CONFIG         0x10
 #define HPET_COUNTER        0xf0
 #define HPET_CONFIG_ENABLE  BIT(0)
-#define HPET_PERIOD_FS_MAX  100000000u
+#define HPET_PERIOD_FS_MIN  100000u
+#define HPET_PERIOD_FS_MAX  100000000u /* by the specification: 10 MHz or more */
 #define FEMTOSECONDS        1000000000000000ull
 #define PM_TIMER_HZ         3579545u
 #define PIT_HZ              1193182u
@@ -46,7 +47,7 @@ static bool hpet_start(void)
     if (!hpet)
         return false;
     uint32_t period_fs = mmio_read32(hpet + HPET_PERIOD_FS);
-    if (period_fs == 0 || period_fs > HPET_PERIOD_FS_MAX)
+    if (period_fs < HPET_PERIOD_FS_MIN || period_fs > HPET_PERIOD_FS_MAX)
         return false;
     clock_references[0].hz = FEMTOSECONDS / period_fs;
     mmio_write32(hpet + HPET_CONFIG, mmio_read32(hpet + HPET_CONFIG) | HPET_CONFIG_ENABLE);

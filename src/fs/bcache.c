@@ -60,7 +60,7 @@ static struct {
     uint32_t prefetching_count; /* c */
     struct bcache_stats stats;  /* c */
     struct mutex writeback;
-    uint64_t writeback_pass;    /* w */
+    uint64_t writeback_pass; /* w */
     struct pool pool;
 } cache;
 
@@ -490,8 +490,7 @@ static void collect_dirty(struct block_device *device, bool unreferenced_only, s
 {
     SPIN_SCOPED_IRQ(&cache.lock);
     batch->count = 0;
-    list_foreach_safe(node, &cache.dirty)
-    {
+    list_foreach_safe (node, &cache.dirty) {
         struct buffer *buffer = list_entry(node, struct buffer, dirty_node);
         if (buffer->written_in_pass == cache.writeback_pass || (device && buffer->device != device) ||
             (unreferenced_only && buffer->references > 0))
@@ -598,15 +597,13 @@ int bcache_sync(struct block_device *device)
 void bcache_drop(struct block_device *device)
 {
     SPIN_SCOPED_IRQ(&cache.lock);
-    list_foreach_safe(node, &cache.clean)
-    {
+    list_foreach_safe (node, &cache.clean) {
         struct buffer *buffer = list_entry(node, struct buffer, node);
         if (!device || buffer->device == device)
             evict_locked(buffer);
     }
     /* What is being read ahead now must not turn up later as what the block held before. */
-    list_foreach(node, &cache.prefetching)
-    {
+    list_foreach (node, &cache.prefetching) {
         struct buffer *buffer = list_entry(node, struct buffer, node);
         if ((!device || buffer->device == device) && buffer->references == 0 && buffer->is_hashed)
             hash_remove_locked(buffer);

@@ -41,7 +41,8 @@ void bcache_put(struct buffer *buffer);
 void bcache_prefetch(struct block_device *device, uint64_t block, uint32_t count);
 
 void *buffer_data(struct buffer *buffer);
-/* By a holder, after it changed the data. The holder keeps others off the data: the cache does not lock it. */
+/* By a holder, after it changed the data. The holder keeps others off the data: the cache does not lock it.
+ */
 void bcache_mark_dirty(struct buffer *buffer);
 /* Writes all dirty buffers of `device` (NULL: of all), waits, then flushes the device. The first error. */
 must_check int bcache_sync(struct block_device *device);

@@ -15,7 +15,7 @@ struct name_chunk {
     char space[] aligned(8);
 };
 #define CHUNK_SPACE (CHUNK_BYTES - sizeof(struct name_chunk))
-_Static_assert(sizeof(struct name_entry) + VFS_NAME_MAX < CHUNK_SPACE, "the longest name fits a chunk");
+_Static_assert(sizeof(struct name_entry) + VFS_PATH_MAX < CHUNK_SPACE, "the longest path fits a chunk");
 
 void name_list_init(struct name_list *list)
 {
@@ -53,7 +53,7 @@ int name_list_add(const struct vfs_entry *entry, void *context)
 {
     struct name_list *list = context;
     struct name_entry *copy;
-    assert(entry->name_bytes <= VFS_NAME_MAX);
+    assert(entry->name_bytes <= VFS_PATH_MAX);
     copy = take_space(list, sizeof(*copy) + entry->name_bytes);
     if (!copy)
         return -ENOMEM;

@@ -20,7 +20,7 @@ struct vfs_stat {
     enum vfs_type type;
     uint32_t mode, uid, gid, nlink;
     uint64_t size_bytes, atime, mtime, ctime; /* seconds since 1970 */
-    uint64_t entries; /* of a directory */
+    uint64_t entries;                         /* of a directory */
 };
 
 /* What a file system says of itself, for df. */

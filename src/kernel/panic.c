@@ -5,7 +5,6 @@
  * registers and halts, and then writes without any lock. A CPU that panics while another one owns the
  * report waits for that NMI. A panic of the owner itself, in the middle of the report, leaves at once. */
 #include <arch/acpi.h>
-#include <arch/clock.h>
 #include <arch/debug_exit.h>
 #include <arch/mmu.h>
 #include <arch/smp.h>
@@ -21,7 +20,6 @@
 
 #define BACKTRACE_LIMIT 32u
 #define TRACE_LIMIT     32u
-#define STOP_LIMIT_NS   (100 * NSEC_PER_MSEC)
 
 /* Legend: a atomic; s written by the CPU of that index before it sets is_stopped. */
 static uint32_t owner_cpu_plus_1;                 /* a */
@@ -126,15 +124,6 @@ static void print_other_cpus(void)
     }
 }
 
-static void wait_until_stopped(void)
-{
-    uint64_t deadline_ns = clock_ns() + STOP_LIMIT_NS;
-    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++)
-        while (cpu != cpu_id() && !__atomic_load_n(&is_stopped[cpu], __ATOMIC_ACQUIRE) &&
-               clock_ns() < deadline_ns)
-            cpu_relax();
-}
-
 /* Returns only on the CPU that may write the report. */
 static void claim_report(void)
 {
@@ -158,7 +147,6 @@ static noreturn void report(const struct trap_frame *frame, const char *format, 
     trace_stop();
     log_enter_panic();
     smp_stop_others();
-    wait_until_stopped();
     vsnprintf(text, sizeof(text), format, arguments);
     console_printf("PANIC: %s\n", text);
     print_registers(frame);

@@ -10,7 +10,8 @@ static struct boot_info boot;
 
 static void add_memory(uint64_t start, uint64_t bytes, bool is_usable)
 {
-    boot.memory[boot.memory_count++] = (struct boot_memory){start, bytes, is_usable};
+    boot.memory[boot.memory_count++] =
+        (struct boot_memory){.start = start, .bytes = bytes, .is_usable = is_usable};
 }
 
 static void start_with(uint64_t start, uint64_t bytes)

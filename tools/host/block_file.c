@@ -14,8 +14,8 @@
 
 struct block_device {
     char name[64];
-    int fd;        /* -1: memory */
-    uint8_t *data; /* memory */
+    int fd;         /* -1: memory */
+    uint8_t *data;  /* memory */
     uint64_t bytes; /* as the file has them; the device rounds up to sectors */
     bool is_read_only;
     struct block_limits limits;
@@ -89,7 +89,8 @@ uint64_t block_file_requests(const struct block_device *device, enum block_opera
 }
 
 /* Moves bytes that exist in the file; false on an error or an early end. */
-static bool move_bytes(struct block_device *device, bool is_write, uint64_t offset, uint8_t *data, size_t bytes)
+static bool move_bytes(struct block_device *device, bool is_write, uint64_t offset, uint8_t *data,
+                       size_t bytes)
 {
     if (device->fd < 0) {
         memcpy(is_write ? device->data + offset : data, is_write ? data : device->data + offset, bytes);
@@ -109,8 +110,8 @@ static bool move_bytes(struct block_device *device, bool is_write, uint64_t offs
     return true;
 }
 
-static enum block_status transfer(struct block_device *device, enum block_operation operation, uint64_t sector,
-                                  uint8_t *data, uint64_t bytes)
+static enum block_status transfer(struct block_device *device, enum block_operation operation,
+                                  uint64_t sector, uint8_t *data, uint64_t bytes)
 {
     uint64_t offset = sector * BLOCK_SECTOR_BYTES;
     uint64_t sectors = bytes / BLOCK_SECTOR_BYTES;

@@ -33,9 +33,9 @@ static void make_name(struct block_device *device, const char *prefix)
 
 static bool limits_are_good(const struct block_limits *limits)
 {
-    return is_power_of_two(limits->logical_block_bytes) && limits->logical_block_bytes >= BLOCK_SECTOR_BYTES &&
-           limits->depth > 0 && limits->max_segments > 0 &&
-           limits->max_segment_bytes >= limits->logical_block_bytes &&
+    return is_power_of_two(limits->logical_block_bytes) &&
+           limits->logical_block_bytes >= BLOCK_SECTOR_BYTES && limits->depth > 0 &&
+           limits->max_segments > 0 && limits->max_segment_bytes >= limits->logical_block_bytes &&
            limits->max_sectors >= limits->logical_block_bytes >> BLOCK_SECTOR_SHIFT;
 }
 
@@ -199,7 +199,8 @@ int block_status_to_error(uint8_t status)
 
 const char *block_status_name(uint8_t status)
 {
-    static const char *const names[] = {"ok", "failed", "retry", "unsupported", "read-only", "out of range", "gone"};
+    static const char *const names[] = {"ok",        "failed",       "retry", "unsupported",
+                                        "read-only", "out of range", "gone"};
     return status < ARRAY_SIZE(names) ? names[status] : "pending";
 }
 
@@ -236,7 +237,8 @@ int block_device_set_scheduler(struct block_device *device, const char *name)
         return -ENOENT;
     uint64_t flags = spin_lock_irq(&device->lock);
     uint32_t returned = 0, moved = 0;
-    fifo_foreach(node, &device->returned) returned++;
+    fifo_foreach (node, &device->returned)
+        returned++;
     for (uint32_t left = device->queued - returned; left > 0; left--) {
         request = device->scheduler->take(device);
         assert(request != NULL);
@@ -260,7 +262,8 @@ void block_dump(struct block_device *device)
 {
     struct block_stats stats;
     block_device_stats(device, &stats);
-    log_info(device->name, "%u queued, %u in flight of %u, scheduler %s, %llu device requests, %llu late looks",
+    log_info(device->name,
+             "%u queued, %u in flight of %u, scheduler %s, %llu device requests, %llu late looks",
              stats.queued, stats.in_flight, device->limits.depth, block_device_scheduler(device),
              (unsigned long long)stats.device_requests, (unsigned long long)stats.late);
     if (block_device_ops(device)->dump)

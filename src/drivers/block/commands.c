@@ -44,14 +44,15 @@ SHELL_COMMAND(lsblk, "", "list block devices", lsblk_run, NULL);
 
 static void print_stats_json(const struct block_device *device, const struct block_stats *s)
 {
-    console_printf("{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"errors\":%llu,\"merges\":%llu,"
-                   "\"device_requests\":%llu,\"batches\":%llu,\"kicks\":%llu,\"interrupts\":%llu,\"late\":%llu,"
-                   "\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
-                   block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
-                   (unsigned long long)s->ios[BLOCK_WRITE], (unsigned long long)s->ios[BLOCK_FLUSH],
-                   (unsigned long long)s->errors, (unsigned long long)s->merges, (unsigned long long)s->device_requests,
-                   (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
-                   (unsigned long long)s->late, s->queued, s->in_flight, s->in_flight_max);
+    console_printf(
+        "{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"errors\":%llu,\"merges\":%llu,"
+        "\"device_requests\":%llu,\"batches\":%llu,\"kicks\":%llu,\"interrupts\":%llu,\"late\":%llu,"
+        "\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
+        block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
+        (unsigned long long)s->ios[BLOCK_WRITE], (unsigned long long)s->ios[BLOCK_FLUSH],
+        (unsigned long long)s->errors, (unsigned long long)s->merges, (unsigned long long)s->device_requests,
+        (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
+        (unsigned long long)s->late, s->queued, s->in_flight, s->in_flight_max);
 }
 
 static void print_stats(const struct block_device *device, const struct block_stats *s)
@@ -61,11 +62,13 @@ static void print_stats(const struct block_device *device, const struct block_st
                    (unsigned long long)s->sectors[BLOCK_READ] / 2, (unsigned long long)s->ios[BLOCK_WRITE],
                    (unsigned long long)s->sectors[BLOCK_WRITE] / 2, (unsigned long long)s->ios[BLOCK_FLUSH],
                    (unsigned long long)s->errors);
-    console_printf("       device requests %llu, merges %llu, batches %llu, doorbells %llu, interrupts %llu, late %llu, in "
+    console_printf("       device requests %llu, merges %llu, batches %llu, doorbells %llu, interrupts %llu, "
+                   "late %llu, in "
                    "flight %u (most %u), queued %u\n",
                    (unsigned long long)s->device_requests, (unsigned long long)s->merges,
-                   (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
-                   (unsigned long long)s->late, s->in_flight, s->in_flight_max, s->queued);
+                   (unsigned long long)s->batches, (unsigned long long)s->kicks,
+                   (unsigned long long)s->interrupts, (unsigned long long)s->late, s->in_flight,
+                   s->in_flight_max, s->queued);
 }
 
 /* What happened since `before`; the momentary values stay. */
@@ -119,7 +122,8 @@ static int iostat_run(int argc, char **argv)
     show_stats(device, seconds, is_json);
     return 0;
 }
-SHELL_COMMAND(iostat, "[DEV] [SECONDS] [--json]", "counts of block devices since boot, or during SECONDS", iostat_run, NULL);
+SHELL_COMMAND(iostat, "[DEV] [SECONDS] [--json]", "counts of block devices since boot, or during SECONDS",
+              iostat_run, NULL);
 
 static int latency_run(int argc, char **argv)
 {
@@ -141,7 +145,8 @@ static int latency_run(int argc, char **argv)
         console_printf("]}\n");
     return 0;
 }
-SHELL_COMMAND(latency, "DEV [--json]", "latencies from submit to completion, by powers of two", latency_run, NULL);
+SHELL_COMMAND(latency, "DEV [--json]", "latencies from submit to completion, by powers of two", latency_run,
+              NULL);
 
 static int sched_run(int argc, char **argv)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A RAM disk of zeroed pages, all made when the disk is, since a write must not allocate (R3). It completes
- * within submit, in the submitter's context; the layer makes a loop of that. No lock: like a disk's, the order
- * of overlapping requests in flight is open. */
+ * within submit, in the submitter's context; the layer makes a loop of that. No lock: like a disk's, the
+ * order of overlapping requests in flight is open. */
 #include "block_internal.h"
 
 #include <kernel/heap.h>
@@ -10,7 +10,7 @@
 
 struct memdisk {
     uint64_t pages; /* I */
-    void *page[]; /* I */
+    void *page[];   /* I */
 };
 
 static const char id_text[BLOCK_ID_BYTES] = "umbra-ram";

@@ -35,8 +35,8 @@ bool block_host_in_interrupt;
 
 _Static_assert(offsetof(struct block_request, node) == 0, "a request and its node share an address");
 _Static_assert(sizeof(struct block_request) <= 160, "a request is two and a half cache lines");
-_Static_assert(offsetof(struct block_request, piece_first_segment) -
-                       offsetof(struct block_request, status) == 6,
+_Static_assert(offsetof(struct block_request, piece_first_segment) - offsetof(struct block_request, status) ==
+                   6,
                "block_submit sets these in one store");
 
 struct block_plug **block_plug_slot(void)
@@ -64,7 +64,8 @@ static void examine_transfer(struct block_request *request)
 {
     const struct block_device *device = request->device;
     uint64_t capacity = read_once(device->sectors);
-    if (request->sectors == 0 || request->sector > capacity || capacity - request->sector < request->sectors ||
+    if (request->sectors == 0 || request->sector > capacity ||
+        capacity - request->sector < request->sectors ||
         ((request->sector | request->sectors) & device->sector_mask))
         refuse(request, BLOCK_OUT_OF_RANGE);
     else if (request->operation == BLOCK_WRITE && device->is_read_only)
@@ -131,8 +132,7 @@ static always_inline void prepare(struct block_request *request)
 
 static cold void finish_refused(struct fifo *refused)
 {
-    fifo_foreach(node, refused)
-    {
+    fifo_foreach (node, refused) {
         assert(request_of(node)->status != BLOCK_PENDING);
         request_of(node)->phase = 0;
     }

@@ -92,13 +92,11 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
     context->must_rerun = outer_must_rerun;
 }
 
-bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some,
-                          bool was_idle)
+bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some, bool was_idle)
 {
     SPIN_SCOPED_IRQ(&device->lock);
     uint32_t count = 0;
-    fifo_foreach(node, requests)
-    {
+    fifo_foreach (node, requests) {
         struct block_request *request = request_of(node);
         assert(request->phase == 1 && request->status == BLOCK_PENDING);
         assert(device->epoch_in_flight[request->epoch] > 0);

@@ -177,7 +177,8 @@ static uint32_t choose_direction(struct block_sched_deadline *sched, uint64_t no
 {
     struct block_sched_direction *reads = &sched->directions[BLOCK_READ];
     struct block_sched_direction *writes = &sched->directions[BLOCK_WRITE];
-    if (reads->count && (!writes->count || (sched->writes_starved < STARVED_MAX && !is_late(writes, now_ns)))) {
+    if (reads->count &&
+        (!writes->count || (sched->writes_starved < STARVED_MAX && !is_late(writes, now_ns)))) {
         sched->writes_starved += writes->count != 0;
         return BLOCK_READ;
     }

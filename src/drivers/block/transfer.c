@@ -6,8 +6,8 @@
 #include <kernel/base/bits.h>
 #include <kernel/string.h>
 
-#define WINDOW           4u
-#define CHUNK_BYTES_MAX  KIB(512)
+#define WINDOW          4u
+#define CHUNK_BYTES_MAX KIB(512)
 
 struct transfer {
     struct block_device *device;
@@ -30,8 +30,8 @@ static uint32_t chunk_bytes(const struct block_limits *limits)
 static void submit_next(struct transfer *transfer, struct block_request *request)
 {
     uint32_t bytes = (uint32_t)MIN(transfer->left_bytes, transfer->chunk_bytes);
-    block_request_init(request, transfer->device, transfer->operation, transfer->sector, transfer->data, bytes,
-                       block_group_done);
+    block_request_init(request, transfer->device, transfer->operation, transfer->sector, transfer->data,
+                       bytes, block_group_done);
     request->owner = &transfer->group;
     transfer->sector += bytes >> BLOCK_SECTOR_SHIFT;
     transfer->data += bytes;

@@ -8,6 +8,7 @@
 
 #include <arch/clock.h>
 #include <arch/io.h>
+#include <kernel/base/assert.h>
 #include <kernel/console.h>
 #include <kernel/irq.h>
 #include <kernel/log.h>
@@ -53,6 +54,7 @@ static struct {
 
 static void send(const char *text)
 {
+    assert(text != NULL);
     for (; *text; text++)
         console_input((uint8_t)*text);
 }
@@ -131,6 +133,7 @@ static void take_code(uint8_t byte)
         press(code);
 }
 
+/* Edge-triggered: the handler leaves nothing in the controller, or no edge would ever come again. */
 static bool keyboard_interrupt(void *context)
 {
     bool was_ours = false;
@@ -146,6 +149,7 @@ static bool keyboard_interrupt(void *context)
 
 /* ---- The controller ---- */
 
+/* Bounded: a controller that does not answer must not hold up the boot. */
 static bool wait_status(uint8_t mask, uint8_t value)
 {
     uint64_t deadline_ns = clock_ns() + WAIT_NS;
@@ -163,6 +167,7 @@ static bool write_port(uint16_t port, uint8_t value)
     return true;
 }
 
+/* Bytes from before our time; bounded, since a key held down makes new ones. */
 static void drain_output(void)
 {
     for (int i = 0; i < 32 && port_read8(PORT_STATUS) & STATUS_OUTPUT; i++)

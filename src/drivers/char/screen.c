@@ -56,12 +56,15 @@ static struct {
 
 static uint8_t *row_cells(uint32_t row)
 {
+    assert(row < screen.rows && screen.first_row < screen.rows);
     uint32_t at = screen.first_row + row;
     return screen.cells + (at < screen.rows ? at : at - screen.rows) * screen.columns;
 }
 
+/* Scrolling moves no text: the row that leaves at the top comes back, cleared, at the bottom. */
 static void new_line(void)
 {
+    assert(screen.row < screen.rows);
     screen.column = 0;
     if (screen.row + 1 < screen.rows) {
         screen.row++;
@@ -117,6 +120,8 @@ static void draw_pixels(uint32_t row, uint32_t column, uint8_t cell)
 {
     uint32_t bytes = screen.frame->bits_per_pixel / 8;
     uint32_t inverse = cell & CELL_INVERSE ? 0xff : 0;
+    assert((row + 1) * FONT_HEIGHT <= screen.frame->height &&
+           (column + 1) * FONT_WIDTH <= screen.frame->width);
     for (uint32_t y = 0; y < FONT_HEIGHT; y++) {
         volatile uint8_t *at = screen.pixels + (uint64_t)(row * FONT_HEIGHT + y) * screen.frame->pitch_bytes +
                                column * FONT_WIDTH * bytes;
@@ -140,6 +145,7 @@ static void draw_ega(uint32_t row, uint32_t column, uint8_t cell)
     *at = (uint16_t)((cell & CELL_INVERSE ? EGA_INVERSE : EGA_NORMAL) | (cell & 0x7f));
 }
 
+/* Only what differs: frame buffer memory is slow, and most of a screen stays as it is. */
 static void draw_row(uint32_t row)
 {
     const uint8_t *cells = row_cells(row);
@@ -171,6 +177,7 @@ static void draw_later(struct work *work)
     draw();
 }
 
+/* Interrupt context: too much to draw here. */
 static void draw_due(struct timer *timer)
 {
     work_queue(&screen.work);
@@ -205,6 +212,7 @@ static void hide_ega_cursor(void)
     port_write8(EGA_CRTC + 1, 0x20);
 }
 
+/* What the boot loader says of the frame is input: checked, never asserted. */
 static bool set_geometry(const struct boot_framebuffer *frame)
 {
     screen.columns = frame->is_text ? frame->width : frame->width / FONT_WIDTH;

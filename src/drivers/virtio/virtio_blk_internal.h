@@ -102,6 +102,53 @@ uint8_t virtio_blk_bounce_finish(struct virtio_blk_queue *queue, uint32_t id,
 /* Type and sector into the slot, the status preset. */
 void virtio_blk_fill_slot(struct virtio_blk_slot *slot, const struct block_request *request);
 
+/* ---- The common request: one buffer, read or written ------------------------------------------------- */
+
+_Static_assert((int)BLOCK_READ == VIRTIO_BLK_T_IN && (int)BLOCK_WRITE == VIRTIO_BLK_T_OUT,
+               "virtio_blk_send_plain takes the one for the other");
+
+/* Where a queue's slots are: kept in registers while a batch is sent. */
+struct virtio_blk_place {
+    uint8_t *slots;
+    uint64_t slots_dma;
+};
+static inline struct virtio_blk_place virtio_blk_place_of(const struct virtio_blk_queue *queue)
+{
+    return (struct virtio_blk_place){(uint8_t *)queue->slots, queue->slots_dma};
+}
+
+static always_inline void virtio_blk_set_buffer(struct virtqueue_buffer *buffer, uint64_t address,
+                                                uint32_t bytes)
+{
+    buffer->address = address;
+    buffer->bytes = bytes;
+}
+
+/* In line for the request path and for mode=raw. Ring locked, at least one descriptor free. 0 or -EBUSY: all
+ * descriptors or none, so without room nothing has happened. */
+must_check static always_inline int virtio_blk_send_plain(struct virtqueue *ring,
+                                                          struct virtio_blk_place place, uint8_t operation,
+                                                          uint64_t sector, uint64_t data_dma, uint32_t bytes,
+                                                          void *token)
+{
+    uint64_t offset = virtqueue_next_id(ring) * sizeof(struct virtio_blk_slot);
+    struct virtio_blk_slot *slot = (struct virtio_blk_slot *)(place.slots + offset);
+    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
+    uint64_t slot_dma = place.slots_dma + offset;
+    debug_assert(operation == BLOCK_READ || operation == BLOCK_WRITE);
+    slot->header.type = operation; /* header.reserved stays 0: nobody writes it */
+    slot->header.sector = sector;
+    slot->status = VIRTIO_BLK_STATUS_PRESET;
+    virtio_blk_set_buffer(&buffers[0], slot_dma, sizeof(slot->header));
+    virtio_blk_set_buffer(&buffers[1], data_dma, bytes);
+    virtio_blk_set_buffer(&buffers[2], slot_dma + offsetof(struct virtio_blk_slot, status), 1);
+    if (operation == BLOCK_WRITE)
+        return virtqueue_add(ring, 2, 1, 1, token);
+    return virtqueue_add(ring, 1, 2, bytes + 1, token);
+}
+
+/* ---- Reset and raw ------------------------------------------------------------------------------------ */
+
 /* virtio_blk_reset.c */
 int virtio_blk_reset(struct block_device *device);
 void virtio_blk_reset_work(struct work *work);

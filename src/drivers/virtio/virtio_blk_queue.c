@@ -20,28 +20,14 @@ static const uint8_t types[] = {
     [BLOCK_FLUSH] = VIRTIO_BLK_T_FLUSH,
     [BLOCK_GET_ID] = VIRTIO_BLK_T_GET_ID,
 };
-_Static_assert((int)BLOCK_READ == VIRTIO_BLK_T_IN && (int)BLOCK_WRITE == VIRTIO_BLK_T_OUT,
-               "send_plain takes the one for the other");
-
-/* header.reserved stays 0: nobody writes it. */
-static always_inline void fill_slot(struct virtio_blk_slot *slot, uint32_t type, uint64_t sector)
-{
-    slot->header.type = type;
-    slot->header.sector = sector;
-    slot->status = VIRTIO_BLK_STATUS_PRESET;
-}
 
 void virtio_blk_fill_slot(struct virtio_blk_slot *slot, const struct block_request *request)
 {
     bool has_sector = request->operation == BLOCK_READ || request->operation == BLOCK_WRITE;
+    slot->header.type = types[request->operation];
     /* 5.2.6.1: a flush has sector 0. */
-    fill_slot(slot, types[request->operation], has_sector ? block_request_device_sector(request) : 0);
-}
-
-static always_inline void set_buffer(struct virtqueue_buffer *buffer, uint64_t address, uint32_t bytes)
-{
-    buffer->address = address;
-    buffer->bytes = bytes;
+    slot->header.sector = has_sector ? block_request_device_sector(request) : 0;
+    slot->status = VIRTIO_BLK_STATUS_PRESET;
 }
 
 /* ---- Down ------------------------------------------------------------------------------------------- */
@@ -57,7 +43,7 @@ static uint32_t map_segments(const struct virtqueue *ring, const struct block_re
     block_segments_begin(&iterator, request);
     while (block_segments_next(&iterator, &segment)) {
         assert(count + 2 < ring->config.chain_max); /* limits.max_segments */
-        set_buffer(&buffers[count++], dma_address(segment.data), segment.bytes);
+        virtio_blk_set_buffer(&buffers[count++], dma_address(segment.data), segment.bytes);
         *bytes += segment.bytes;
     }
     return count;
@@ -72,30 +58,11 @@ static noinline int send_shaped(struct virtio_blk_queue *queue, struct block_req
     uint64_t slot_dma = queue->slots_dma + id * sizeof(struct virtio_blk_slot);
     uint32_t data = map_segments(ring, request, buffers + 1, &bytes);
     virtio_blk_fill_slot(&queue->slots[id], request);
-    set_buffer(&buffers[0], slot_dma, sizeof(struct virtio_blk_req_header));
-    set_buffer(&buffers[1 + data], slot_dma + offsetof(struct virtio_blk_slot, status), 1);
+    virtio_blk_set_buffer(&buffers[0], slot_dma, sizeof(struct virtio_blk_req_header));
+    virtio_blk_set_buffer(&buffers[1 + data], slot_dma + offsetof(struct virtio_blk_slot, status), 1);
     if (request->operation == BLOCK_WRITE)
         return virtqueue_add(ring, 1 + data, 1, 1, request);
     return virtqueue_add(ring, 1, 1 + data, bytes + 1, request);
-}
-
-/* The same for one buffer that is read or written, which most requests are. */
-static always_inline int send_plain(struct virtqueue *ring, struct virtio_blk_slot *slots, uint64_t slots_dma,
-                                    struct block_request *request)
-{
-    uint64_t slot_offset = virtqueue_next_id(ring) * sizeof(struct virtio_blk_slot);
-    struct virtio_blk_slot *slot = (struct virtio_blk_slot *)((uint8_t *)slots + slot_offset);
-    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
-    uint32_t bytes = request->segments->bytes;
-    debug_assert(request->operation <= BLOCK_WRITE);
-    fill_slot(slot, request->operation, request->sector);
-    slot_offset += slots_dma;
-    set_buffer(&buffers[0], slot_offset, sizeof(slot->header));
-    set_buffer(&buffers[1], dma_address(request->segments->data), bytes);
-    set_buffer(&buffers[2], slot_offset + offsetof(struct virtio_blk_slot, status), 1);
-    if (request->operation == BLOCK_WRITE)
-        return virtqueue_add(ring, 2, 1, 1, request);
-    return virtqueue_add(ring, 1, 2, bytes + 1, request);
 }
 
 int virtio_blk_send(struct virtio_blk_queue *queue, struct block_request *request)
@@ -105,28 +72,49 @@ int virtio_blk_send(struct virtio_blk_queue *queue, struct block_request *reques
     return queue->bounce ? virtio_blk_bounce_send(queue, request) : send_shaped(queue, request);
 }
 
+static always_inline void set_tag(struct block_request *request, uint32_t order)
+{
+    ((struct virtio_blk_tag *)request->driver)->order_and_replays = order;
+}
+
 /* Sends from `node` on what fits; the first that does not, or NULL. Ring locked. */
 static always_inline struct fifo_node *send_all(struct virtio_blk_queue *queue, struct fifo_node *node)
 {
     struct virtqueue *ring = queue->ring;
-    struct virtio_blk_slot *slots = queue->slots;
-    uint64_t slots_dma = queue->slots_dma;
+    const struct virtio_blk_place place = virtio_blk_place_of(queue);
     uint32_t order = queue->order;
     for (; node; order++) {
         struct block_request *request = container_of(node, struct block_request, node);
         int error = -EBUSY;
         node = node->next;
-        *(struct virtio_blk_tag *)request->driver = (struct virtio_blk_tag){.order_and_replays = order};
-        if (unlikely(!block_request_is_plain(request) || queue->bounce))
+        set_tag(request, order);
+        if (unlikely(!block_request_is_plain(request))) {
             error = virtio_blk_send(queue, request);
-        else if (likely(ring->free_count > 0))
-            error = send_plain(ring, slots, slots_dma, request);
+        } else if (likely(ring->free_count > 0)) {
+            const struct block_segment *segment = request->segments;
+            error = virtio_blk_send_plain(ring, place, request->operation, request->sector,
+                                          dma_address(segment->data), segment->bytes, request);
+        }
         if (unlikely(error)) {
             node = &request->node;
             break;
         }
     }
     queue->order = order;
+    return node;
+}
+
+/* The same for a ring of two descriptors. */
+static noinline struct fifo_node *send_all_bounced(struct virtio_blk_queue *queue, struct fifo_node *node)
+{
+    while (node) {
+        struct block_request *request = container_of(node, struct block_request, node);
+        struct fifo_node *next = node->next;
+        set_tag(request, queue->order++);
+        if (virtio_blk_send(queue, request) != 0)
+            break;
+        node = next;
+    }
     return node;
 }
 
@@ -154,7 +142,8 @@ void virtio_blk_submit(struct block_device *device, struct fifo *batch)
         submit_down(queue, state, batch);
         return;
     }
-    struct fifo_node *left = send_all(queue, batch->head);
+    struct fifo_node *left =
+        likely(!queue->bounce) ? send_all(queue, batch->head) : send_all_bounced(queue, batch->head);
     bool must_notify = virtqueue_kick_prepare(ring);
     spin_unlock_irq(&ring->lock, flags);
     /* What was sent may be done and gone by now: only what is left is still ours. */

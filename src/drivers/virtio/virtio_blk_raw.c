@@ -57,50 +57,28 @@ static uint64_t choose_sector(struct virtio_blk_raw *raw)
     return sector;
 }
 
-/* Ring locked. False: full. */
-static bool send_one(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
-{
-    struct virtqueue *ring = queue->ring;
-    struct raw_buffer *buffer = raw->free;
-    if (!buffer || !virtqueue_can_add(ring, 3))
-        return false;
-    bool is_write = raw->job->operation == BLOCK_WRITE;
-    uint32_t id = virtqueue_next_id(ring);
-    struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
-    struct virtio_blk_slot *slot = &queue->slots[id];
-    uint64_t slot_dma = queue->slots_dma + id * sizeof(*slot);
-    slot->header = (struct virtio_blk_req_header){
-        .type = is_write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
-        .sector = choose_sector(raw),
-    };
-    slot->status = VIRTIO_BLK_STATUS_PRESET;
-    buffers[0].address = slot_dma;
-    buffers[0].bytes = sizeof(slot->header);
-    buffers[1].address = buffer->dma;
-    buffers[1].bytes = raw->job->block_bytes;
-    buffers[2].address = slot_dma + offsetof(struct virtio_blk_slot, status);
-    buffers[2].bytes = 1;
-    if (virtqueue_add(ring, is_write ? 2 : 1, is_write ? 1 : 2, is_write ? 1 : raw->job->block_bytes + 1,
-                      buffer) != 0)
-        return false;
-    raw->free = buffer->next_free;
-    raw->left--;
-    raw->in_flight++;
-    return true;
-}
-
 /* Sends up to a batch; true when there may be more to send. */
 static bool send_batch(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
 {
-    uint32_t sent = 0;
-    uint64_t flags = spin_lock_irq(&queue->ring->lock);
-    while (sent < raw->job->batch && raw->left > 0 && send_one(queue, raw))
-        sent++;
-    bool must_notify = virtqueue_kick_prepare(queue->ring);
-    spin_unlock_irq(&queue->ring->lock, flags);
+    const struct block_raw_job *job = raw->job;
+    const struct virtio_blk_place place = virtio_blk_place_of(queue);
+    struct virtqueue *ring = queue->ring;
+    uint64_t limit = MIN((uint64_t)job->batch, raw->left), sent = 0;
+    uint64_t flags = spin_lock_irq(&ring->lock);
+    for (; sent < limit && raw->free && ring->free_count > 0; sent++) {
+        struct raw_buffer *buffer = raw->free;
+        if (virtio_blk_send_plain(ring, place, (uint8_t)job->operation, choose_sector(raw), buffer->dma,
+                                  job->block_bytes, buffer) != 0)
+            break;
+        raw->free = buffer->next_free;
+    }
+    raw->left -= sent;
+    raw->in_flight += sent;
+    bool must_notify = virtqueue_kick_prepare(ring);
+    spin_unlock_irq(&ring->lock, flags);
     if (must_notify)
-        virtqueue_notify(queue->ring);
-    return sent == raw->job->batch;
+        virtqueue_notify(ring);
+    return sent == job->batch;
 }
 
 /* Takes all that is done; nothing: asks for the interrupt. True when the thread must sleep. */
@@ -108,15 +86,16 @@ static bool take_done(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw
 {
     struct virtqueue *ring = queue->ring;
     struct virtqueue_used used;
-    uint64_t before = raw->in_flight, flags = spin_lock_irq(&ring->lock);
-    while ((used = virtqueue_get(ring)).token != NULL) {
+    uint64_t done = 0, errors = 0, flags = spin_lock_irq(&ring->lock);
+    for (; (used = virtqueue_get(ring)).token != NULL; done++) {
         struct raw_buffer *buffer = used.token;
-        raw->job->errors += read_once(queue->slots[used.id].status) != VIRTIO_BLK_S_OK;
+        errors += read_once(queue->slots[used.id].status) != VIRTIO_BLK_S_OK;
         buffer->next_free = raw->free;
         raw->free = buffer;
-        raw->in_flight--;
     }
-    bool must_sleep = raw->in_flight == before && !ring->is_broken;
+    raw->in_flight -= done;
+    raw->job->errors += errors;
+    bool must_sleep = done == 0 && !ring->is_broken;
     if (must_sleep) {
         completion_init(&raw->event);
         raw->is_waiting = !virtqueue_callbacks_enable(ring); /* R5 */

@@ -110,9 +110,8 @@ static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writab
 {
     struct split_ring *ring = ring_of(queue);
     uint32_t id = queue->free_id;
-    if (unlikely(queue->free_count == 0))
-        return -EBUSY;
     const struct virtqueue_id *head = &ring->ids[id];
+    debug_assert(id < queue->size); /* one descriptor is free, as virtqueue_buffers asks for too */
     /* Most chains have the shape of the one before. A device that scribbles there confuses only itself. */
     if (unlikely(head->shape != shape))
         return shape_and_add(queue, shape, writable_bytes, token);

@@ -16,8 +16,8 @@ must_check int eclipsefs_make(struct block_device *device, uint64_t time);
 struct eclipsefs_check {
     void (*problem)(struct eclipsefs_check *check, const char *text);
     uint64_t problems, files, directories, links, content_bytes;
-    uint64_t unnamed;     /* inodes that no directory names: unused, not a fault */
-    uint64_t end_offset;  /* where the last record ends */
+    uint64_t unnamed;    /* inodes that no directory names: unused, not a fault */
+    uint64_t end_offset; /* where the last record ends */
 };
 /* 0 when it could look, whatever it found; -EINVAL when the device holds something else; -ENOMEM; or an error
  * of the device. */

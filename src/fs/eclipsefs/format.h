@@ -65,15 +65,15 @@ struct v2_header {
 
 /* The layouts that went by the name; only A can be read. */
 enum eclipsefs_variant {
-    ECLIPSEFS_NONE,           /* something else */
-    ECLIPSEFS_A,              /* 8-byte inode table, TLV records */
-    ECLIPSEFS_B,              /* 16-byte inode table, TLV records */
-    ECLIPSEFS_C,              /* declares a 16-byte table, has 128-byte inodes over it */
-    ECLIPSEFS_B_OR_C,         /* a 16-byte table of neither look */
-    ECLIPSEFS_D,              /* magic ECFS */
-    ECLIPSEFS_E,              /* magic ECLIPSE2 */
-    ECLIPSEFS_F,              /* bytes EC 4C 49 50 */
-    ECLIPSEFS_OTHER_VERSION,  /* magic ECLIPSEFS, version not 2.0 */
+    ECLIPSEFS_NONE,          /* something else */
+    ECLIPSEFS_A,             /* 8-byte inode table, TLV records */
+    ECLIPSEFS_B,             /* 16-byte inode table, TLV records */
+    ECLIPSEFS_C,             /* declares a 16-byte table, has 128-byte inodes over it */
+    ECLIPSEFS_B_OR_C,        /* a 16-byte table of neither look */
+    ECLIPSEFS_D,             /* magic ECFS */
+    ECLIPSEFS_E,             /* magic ECLIPSE2 */
+    ECLIPSEFS_F,             /* bytes EC 4C 49 50 */
+    ECLIPSEFS_OTHER_VERSION, /* magic ECLIPSEFS, version not 2.0 */
 };
 
 /* `header` has ECLIPSEFS_BLOCK_BYTES bytes. B, C and B_OR_C all come as B_OR_C: only the table tells. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fsck for eclipsefs v2.0: reads every slot, record and entry, judges them as strictly as the reader does, but
- * goes on after a fault. Beyond single records it finds equal names in a directory, directories with two
+/* fsck for eclipsefs v2.0: reads every slot, record and entry, judges them as strictly as the reader does,
+ * but goes on after a fault. Beyond single records it finds equal names in a directory, directories with two
  * names, directories that do not hang on the root (cycles among them), and records that overlap.
  *
  * Memory: 32 bytes an inode. Time: two passes over the directories and a sort of the records. */
@@ -16,10 +16,13 @@
 struct inode_info {
     uint64_t start, end; /* its record; both 0: bad */
     uint32_t inode;
-    uint32_t parent;     /* the directory that named it last; 0: none */
-    uint8_t type;        /* enum vfs_type; 0: bad */
-    bool is_on_root;     /* a directory that leads up to the root */
+    uint32_t parent; /* the directory that named it last; 0: none */
+    uint8_t type;    /* enum vfs_type; 0: bad */
+    uint8_t way;     /* of a directory: enum way_up */
 };
+
+/* Whether a directory's parents lead to the root. */
+enum way_up { WAY_UNKNOWN, WAY_TO_ROOT, WAY_LOST };
 
 struct check_state {
     struct eclipsefs_check *check;
@@ -97,28 +100,30 @@ static int check_directory(struct check_state *state, uint32_t inode)
     return is_fatal(error) ? error : 0;
 }
 
-/* Follows a directory up; each step is taken once in the whole check, for what is on the way to the root is
- * marked, and what is not is reported at its first step. */
+/* Follows a directory up to where the way is known, and marks all on it: so each step is taken at most three
+ * times in the whole check. A lost way is reported once, for the first directory found on it. */
 static void check_way_to_root(struct check_state *state, uint32_t inode)
 {
-    uint32_t at = inode;
-    for (uint32_t steps = 0; at != 0 && !state->inodes[at - 1].is_on_root; at = state->inodes[at - 1].parent)
-        if (steps++ > state->fs->header.inodes) {
-            v2_bad(state->fs, "inode %u: a directory in a cycle that does not hang on the root", inode);
-            return;
-        }
-    if (at == 0) {
+    struct inode_info *inodes = state->inodes;
+    uint8_t way;
+    uint32_t at = inode, steps = 0;
+    while (at != 0 && inodes[at - 1].way == WAY_UNKNOWN && steps++ <= state->fs->header.inodes)
+        at = inodes[at - 1].parent;
+    way = at == 0 ? WAY_LOST : inodes[at - 1].way;
+    if (at == 0)
         v2_bad(state->fs, "inode %u: a directory that does not hang on the root", inode);
-        return;
+    if (way == WAY_UNKNOWN) {
+        v2_bad(state->fs, "inode %u: a directory that hangs on a cycle, not on the root", inode);
+        way = WAY_LOST;
     }
-    for (at = inode; !state->inodes[at - 1].is_on_root; at = state->inodes[at - 1].parent)
-        state->inodes[at - 1].is_on_root = true;
+    for (at = inode; at != 0 && inodes[at - 1].way == WAY_UNKNOWN; at = inodes[at - 1].parent)
+        inodes[at - 1].way = way;
 }
 
 static void check_tree(struct check_state *state)
 {
     uint32_t count = state->fs->header.inodes;
-    state->inodes[V2_ROOT_INODE - 1].is_on_root = true;
+    state->inodes[V2_ROOT_INODE - 1].way = WAY_TO_ROOT;
     if (state->inodes[V2_ROOT_INODE - 1].type != VFS_DIRECTORY)
         v2_bad(state->fs, "inode %u: the root is not a directory", V2_ROOT_INODE);
     for (uint32_t inode = V2_ROOT_INODE + 1; inode <= count; inode++) {
@@ -130,7 +135,8 @@ static void check_tree(struct check_state *state)
     }
 }
 
-/* ---- Overlaps: a heap sort of the records by place ------------------------------------------------------ */
+/* ---- Overlaps: a heap sort of the records by place ------------------------------------------------------
+ */
 
 static void sift_down(struct inode_info *heap, size_t at, size_t count)
 {
@@ -167,8 +173,8 @@ static void check_overlaps(struct check_state *state)
         if (info->end == 0)
             continue;
         if (last && info->start < last->end)
-            v2_bad(state->fs, "inodes %u and %u: their records overlap at byte %llu", last->inode, info->inode,
-                   (unsigned long long)info->start);
+            v2_bad(state->fs, "inodes %u and %u: their records overlap at byte %llu", last->inode,
+                   info->inode, (unsigned long long)info->start);
         if (!last || info->end > last->end)
             last = info;
     }

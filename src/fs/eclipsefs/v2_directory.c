@@ -38,8 +38,8 @@ static int read_head(struct v2_cursor *cursor, const struct v2_node *directory, 
     uint8_t head[V2_ENTRY_HEAD_BYTES];
     int error;
     if (at->end - at->offset < sizeof(head))
-        return v2_bad(fs, "inode %u: directory entry %u is cut short at byte %llu", directory->inode, at->index,
-                      (unsigned long long)at->offset);
+        return v2_bad(fs, "inode %u: directory entry %u is cut short at byte %llu", directory->inode,
+                      at->index, (unsigned long long)at->offset);
     error = v2_cursor_read(cursor, at->offset, head, sizeof(head));
     if (error)
         return error;

@@ -29,14 +29,14 @@ typedef void v2_report_function(struct v2_fs *fs, const char *text, void *contex
 
 /* Lock legend: I constant after v2_open; n node_lock; a a hint, written without a lock. */
 struct v2_fs {
-    struct block_device *device;  /* I */
-    uint64_t bytes;               /* I: of the device */
-    uint64_t nodes_offset;        /* I: NODES */
-    struct v2_header header;      /* I */
-    v2_report_function *report;   /* I: NULL: to the log */
-    void *report_context;         /* I */
-    uint64_t next_read;           /* a: where the last read of content ended, for reading ahead */
-    struct spinlock node_lock;    /* never held over I/O */
+    struct block_device *device;           /* I */
+    uint64_t bytes;                        /* I: of the device */
+    uint64_t nodes_offset;                 /* I: NODES */
+    struct v2_header header;               /* I */
+    v2_report_function *report;            /* I: NULL: to the log */
+    void *report_context;                  /* I */
+    uint64_t next_read;                    /* a: where the last read of content ended, for reading ahead */
+    struct spinlock node_lock;             /* never held over I/O */
     struct v2_node nodes[V2_CACHED_NODES]; /* n: at inode modulo their number */
 };
 

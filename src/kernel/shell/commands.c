@@ -17,6 +17,7 @@
 linker_set_declare(shell_commands, const struct shell_command);
 linker_set_declare(sync_hooks, const struct sync_hook);
 
+/* The linker's order is that of the files; people look for names. */
 static size_t sorted_commands(const struct shell_command *sorted[COMMANDS_MAX])
 {
     size_t count = 0;
@@ -42,7 +43,7 @@ static int help_run(int argc, char **argv)
     size_t count = sorted_commands(sorted);
     for (size_t i = 0; i < count; i++)
         console_printf("%-10s %s\n", sorted[i]->name, sorted[i]->summary);
-    console_printf("COMMAND --help tells more; `;` separates commands; '…' and \"…\" quote.\n");
+    console_printf("COMMAND --help tells more; `;` separates commands; '...' and \"...\" quote.\n");
     return 0;
 }
 SHELL_COMMAND(help, "[CMD]", "list the commands, or explain one", help_run, NULL);
@@ -55,8 +56,9 @@ static int echo_run(int argc, char **argv)
     shell_line_end(&line);
     return 0;
 }
-SHELL_COMMAND(echo, "[WORD…]", "print the words", echo_run, NULL);
+SHELL_COMMAND(echo, "[WORD...]", "print the words", echo_run, NULL);
 
+/* In steps, so that ^C ends it. */
 static int sleep_run(int argc, char **argv)
 {
     uint64_t ns;
@@ -91,7 +93,7 @@ static int repeat_run(int argc, char **argv)
     }
     return 0;
 }
-SHELL_COMMAND(repeat, "N CMD [WORD…]", "run a command N times, up to the first failure", repeat_run, NULL);
+SHELL_COMMAND(repeat, "N CMD [WORD...]", "run a command N times, up to the first failure", repeat_run, NULL);
 
 static int sync_run(int argc, char **argv)
 {
@@ -116,6 +118,7 @@ static int panic_run(int argc, char **argv)
 }
 SHELL_COMMAND(panic, "[TEXT]", "panic, to see what that looks like", panic_run, NULL);
 
+/* A machine without ACPI power-off at least stops. */
 static int poweroff_run(int argc, char **argv)
 {
     shell_run_shutdown_hooks();

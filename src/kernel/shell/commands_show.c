@@ -32,6 +32,7 @@ struct ps_table {
     struct ps_line lines[PS_THREADS_MAX];
 };
 
+/* Under the thread table's lock. The fields may change meanwhile: each is read once, no more is promised. */
 static void ps_copy(const struct thread *thread, void *context)
 {
     struct ps_table *table = context;
@@ -39,6 +40,7 @@ static void ps_copy(const struct thread *thread, void *context)
     if (table->total++ >= PS_THREADS_MAX)
         return;
     table->count++;
+    assert(table->count <= PS_THREADS_MAX);
     *line = (struct ps_line){.id = thread->id,
                              .state = read_once(thread->state),
                              .cpu = read_once(thread->cpu),
@@ -77,7 +79,7 @@ static int ps_run(int argc, char **argv)
     for (uint32_t i = 0; i < table->count; i++)
         ps_print(&table->lines[i], now_ns);
     if (table->total > table->count)
-        console_printf("… and %u more\n", table->total - table->count);
+        console_printf("... and %u more\n", table->total - table->count);
     heap_free(table);
     return 0;
 }
@@ -95,9 +97,11 @@ struct irq_table {
     struct irq_line lines[IRQ_LINES_MAX];
 };
 
+/* Under the interrupt table's lock. */
 static void irq_copy(const struct irq *irq, void *context)
 {
     struct irq_table *table = context;
+    assert(table->count <= IRQ_LINES_MAX);
     if (table->count == IRQ_LINES_MAX)
         return;
     struct irq_line *line = &table->lines[table->count++];

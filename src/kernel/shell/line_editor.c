@@ -68,6 +68,7 @@ static void erase(struct editor *editor, uint32_t from, uint32_t to)
     redraw_tail(editor);
 }
 
+/* What does not fit is not taken: the terminal and the line stay the same. */
 static void insert(struct editor *editor, const char *text, uint32_t bytes)
 {
     if (editor->length + bytes >= EDITOR_LINE_BYTES)
@@ -78,7 +79,8 @@ static void insert(struct editor *editor, const char *text, uint32_t bytes)
     editor->length += bytes;
     put(editor, editor->line + editor->cursor, bytes);
     editor->cursor += bytes;
-    if (editor->cursor < editor->length)
+    assert(editor->cursor <= editor->length && editor->length < EDITOR_LINE_BYTES);
+    if (editor->cursor < editor->length) /* at the end, the usual case, the text itself was enough */
         redraw_tail(editor);
 }
 
@@ -94,12 +96,14 @@ static uint32_t word_start(const struct editor *editor)
 
 static void show_history(struct editor *editor, uint32_t at)
 {
+    assert(at <= editor->history_count && editor->history_count - at <= EDITOR_HISTORY_SIZE);
     const char *line = at < editor->history_count ? editor->history[at % EDITOR_HISTORY_SIZE] : "";
     editor->history_at = at;
     erase(editor, 0, editor->length);
     insert(editor, line, (uint32_t)strlen(line));
 }
 
+/* history_count runs on for ever; the ring holds the last EDITOR_HISTORY_SIZE. */
 static void history_step(struct editor *editor, int step)
 {
     uint32_t oldest =
@@ -121,6 +125,7 @@ static void history_add(struct editor *editor)
     memcpy(editor->history[editor->history_count++ % EDITOR_HISTORY_SIZE], editor->line, editor->length + 1);
 }
 
+/* Only the first word: commands know their own arguments. */
 static void complete_word(struct editor *editor)
 {
     const char *rest;
@@ -217,6 +222,7 @@ static void feed_control(struct editor *editor, uint8_t byte)
     }
 }
 
+/* Leaves the cursor at the line's end, so that output begins below all of it. */
 static enum editor_result finish(struct editor *editor, uint8_t byte)
 {
     move_to(editor, editor->length);

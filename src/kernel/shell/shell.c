@@ -17,12 +17,13 @@
 
 #define SHELL_PROMPT "umbra> "
 
-CMDLINE_KEY(run, "run", "\"c1; c2; …\"", "shell commands to execute; then leave the kernel");
+CMDLINE_KEY(run, "run", "\"c1; c2; ...\"", "shell commands to execute; then leave the kernel");
 CMDLINE_KEY(keep_going, "keep_going", "", "go on after a failed command of run=");
 
 linker_set_declare(shell_commands, const struct shell_command);
 linker_set_declare(shutdown_hooks, const struct shutdown_hook);
 
+/* Tens of commands, one look a line: a loop is enough. */
 static const struct shell_command *find_command(const char *name)
 {
     linker_set_foreach (shell_commands, const struct shell_command, command)
@@ -85,7 +86,7 @@ int shell_execute(const char *line)
         int status = shell_run_words(words.argc, words.argv);
         if (result == 0)
             result = status;
-        if (status == -EINTR)
+        if (status == -EINTR) /* ^C ends the whole line */
             break;
     }
     if (got < 0)
@@ -93,6 +94,7 @@ int shell_execute(const char *line)
     return result != 0 ? result : got;
 }
 
+/* The console knows; commands should not need another header for it. */
 bool shell_interrupted(void)
 {
     return console_take_interrupt();
@@ -143,7 +145,8 @@ void shell_line_add(struct shell_line *line, const char *format, ...)
 
 void shell_line_end(struct shell_line *line)
 {
-    line->text[line->bytes] = '\n';
+    assert(line->bytes < sizeof(line->text));
+    line->text[line->bytes] = '\n'; /* in the terminator's place */
     console_write(line->text, line->bytes + 1);
     line->bytes = 0;
 }
@@ -183,7 +186,7 @@ static bool run_list(const char *list, bool keep_going)
 /* The rest of the only command that begins with `word`, and a blank. */
 static const char *complete_command(const char *word, size_t bytes)
 {
-    static char rest[32];
+    static char rest[32]; /* the one editor's */
     const struct shell_command *found = NULL;
     linker_set_foreach (shell_commands, const struct shell_command, command) {
         if (strncmp(command->name, word, bytes) != 0)
@@ -202,6 +205,7 @@ static const char *complete_command(const char *word, size_t bytes)
 
 static noreturn void run_interactive(void)
 {
+    /* Static: with its history larger than a stack. */
     static struct editor editor = {
         .write = console_write, .complete = complete_command, .prompt = SHELL_PROMPT};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Cuts a line into commands and words, and reads options. Pure; any context.
  *
- * Blanks separate words, `;` separates commands. Within '…' and "…" everything is literal; quoted and bare
- * parts that touch make one word: a"b c"d is «ab cd». There is no escape character. */
+ * Blanks separate words, `;` separates commands. Within '...' and "..." everything is literal; quoted and
+ * bare parts that touch make one word: a"b c"d is «ab cd». There is no escape character. */
 #include "shell_internal.h"
 
 #include <kernel/base/assert.h>
@@ -82,9 +82,11 @@ int shell_words_next(const char **cursor, struct shell_words *words)
     return words->argc > 0;
 }
 
+/* From the end: the last one counts. argv[0] is the command's name. */
 const char *shell_option(int argc, char **argv, const char *key)
 {
     size_t key_bytes = strlen(key);
+    assert(key_bytes > 0 && argc > 0);
     for (int i = argc - 1; i > 0; i--)
         if (strncmp(argv[i], key, key_bytes) == 0 && argv[i][key_bytes] == '=')
             return argv[i] + key_bytes + 1;
@@ -104,6 +106,7 @@ enum shell_number shell_words_number(int argc, char **argv, const char *key, uin
 {
     const char *text = shell_option(argc, argv, key);
     uint64_t number;
+    assert(minimum <= maximum);
     if (!text)
         return SHELL_NUMBER_ABSENT;
     if (string_to_size(text, &number) || number < minimum || number > maximum)
@@ -112,6 +115,7 @@ enum shell_number shell_words_number(int argc, char **argv, const char *key, uin
     return SHELL_NUMBER_GOOD;
 }
 
+/* Without a unit: seconds. */
 static int duration_unit(const char *text, uint64_t *ns)
 {
     static const struct {
@@ -142,7 +146,7 @@ int shell_parse_duration(const char *text, uint64_t *ns)
             return -ERANGE;
         whole = whole * 10 + (uint64_t)(*at - '0');
     }
-    if (*at == '.') {
+    if (*at == '.') { /* digits behind the third are dropped: scale is 0 then */
         uint64_t scale = 100;
         for (at++; *at >= '0' && *at <= '9'; at++, digits++, scale /= 10)
             thousandths += scale * (uint64_t)(*at - '0');

@@ -35,12 +35,14 @@ KTEST(timer_fires_in_order_and_not_early, KTEST_FAST)
 {
     uint32_t fired = 0;
     struct shot shots[3];
-    uint64_t start_ns = clock_ns();
     test_stay_here();
+    uint64_t flags = interrupts_save(); /* all are started before one fires */
+    uint64_t start_ns = clock_ns();
     for (uint32_t i = 0; i < 3; i++) {
         shots[i] = (struct shot){.timer.expired = note_shot, .fired = &fired};
         timer_start(&shots[i].timer, start_ns + (3 - i) * SOON_NS);
     }
+    interrupts_restore(flags);
     wait_for(&fired, 3);
     for (uint32_t i = 0; i < 3; i++) {
         ktest_expect_equal(shots[i].place, 3 - i);
@@ -52,7 +54,7 @@ KTEST(timer_fires_in_order_and_not_early, KTEST_FAST)
 static void fire_many(struct shot *shots)
 {
     uint32_t fired = 0, cancelled = 0;
-    uint64_t start_ns = clock_ns() + SOON_NS;
+    uint64_t flags = interrupts_save(), start_ns = clock_ns() + SOON_NS;
     for (uint32_t i = 0; i < TIMERS; i++) {
         shots[i] = (struct shot){.timer.expired = note_shot, .fired = &fired};
         timer_start(&shots[i].timer, start_ns + (ktest_random() % TIMERS) * 100 * NSEC_PER_USEC);
@@ -61,6 +63,7 @@ static void fire_many(struct shot *shots)
         if (i % 3 == 2)
             cancelled += timer_cancel(&shots[i - 1].timer);
     }
+    interrupts_restore(flags);
     wait_for(&fired, TIMERS - cancelled);
     ktest_expect(cancelled > 0);
     for (uint32_t i = 0; i < TIMERS; i++)
@@ -106,6 +109,23 @@ static void tick(struct timer *timer)
     struct ticker *ticker = container_of(timer, struct ticker, timer);
     if (__atomic_add_fetch(&ticker->ticks, 1, __ATOMIC_RELEASE) < 5)
         timer_start(timer, clock_ns() + 100 * NSEC_PER_USEC);
+}
+
+/* Awake all the time, so that no sleep's timer helps. */
+KTEST(timer_that_is_earlier_moves_the_hardware, KTEST_FAST)
+{
+    uint32_t fired = 0;
+    struct shot late = {.timer.expired = note_shot, .fired = &fired};
+    struct shot soon = {.timer.expired = note_shot, .fired = &fired};
+    uint64_t limit_ns = clock_ns() + TEST_LIMIT_NS / 2;
+    test_stay_here();
+    timer_start(&late.timer, clock_ns() + 10 * TEST_LIMIT_NS);
+    timer_start(&soon.timer, clock_ns() + SOON_NS);
+    while (read_once(fired) == 0 && clock_ns() < limit_ns)
+        cpu_relax();
+    ktest_expect_equal(soon.place, 1);
+    ktest_expect(timer_cancel(&late.timer));
+    timer_cancel(&soon.timer);
 }
 
 KTEST(timer_may_restart_itself, KTEST_FAST)

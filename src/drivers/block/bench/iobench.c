@@ -21,12 +21,14 @@ bool __attribute__((weak)) block_device_is_mounted(const char *device_name)
     return false;
 }
 
+/* One line that says what is wrong; the shell adds the usage. */
 static int refuse(const char *key, const char *value, const char *why)
 {
     console_printf("iobench: %s=%s: %s\n", key, value, why);
     return -EINVAL;
 }
 
+/* rw= and rwmixread=. Reads by default: whoever forgets the option loses no data. */
 static int read_pattern(int argc, char **argv, struct bench_config *config)
 {
     static const struct {
@@ -85,11 +87,12 @@ static uint32_t default_batch(const struct bench_config *config)
     return MAX(config->depth / 2, 1u);
 }
 
-/* Small ones ring the first doorbell early, and the device wakes up while the rest is made; while it is awake
- * further doorbells are suppressed. But neighbours merge only within one plug. */
+/* A long turn is cut, so that the device begins with the first part while the rest is made: it stays awake
+ * then, so further doorbells are suppressed. Measured on QEMU's null disk: 16, 32 and the whole depth differ
+ * by less than the noise. Neighbours merge only within one plug, so sequential turns stay whole. */
 static uint32_t default_submit_batch(const struct bench_config *config)
 {
-    return config->is_random ? MIN(config->depth, 16u) : config->depth;
+    return config->is_random ? MIN(config->depth, 32u) : config->depth;
 }
 
 static int read_numbers(int argc, char **argv, struct bench_config *config)
@@ -126,6 +129,7 @@ static int read_numbers(int argc, char **argv, struct bench_config *config)
     return 0;
 }
 
+/* With number_ios= alone there is no time limit; with neither there is one. */
 static int read_time(int argc, char **argv, struct bench_config *config)
 {
     const char *text = shell_option(argc, argv, "runtime");
@@ -138,6 +142,7 @@ static int read_time(int argc, char **argv, struct bench_config *config)
     return 0;
 }
 
+/* offset= and size=, within the device, at its logical blocks. */
 static int read_range(int argc, char **argv, struct bench_config *config)
 {
     uint64_t device_bytes = block_device_sectors(config->device) << BLOCK_SECTOR_SHIFT;
@@ -156,6 +161,7 @@ static int read_range(int argc, char **argv, struct bench_config *config)
         return -EINVAL;
     config->first_sector = offset >> BLOCK_SECTOR_SHIFT;
     config->blocks = size / config->block_bytes;
+    assert(offset + size <= device_bytes);
     if (config->blocks == 0 || offset % logical != 0) {
         console_printf("iobench: the range of %llu bytes from %llu holds no aligned block of %u\n",
                        (unsigned long long)size, (unsigned long long)offset, config->block_bytes);
@@ -183,6 +189,7 @@ static int read_device(int argc, char **argv, struct bench_config *config)
     return 0;
 }
 
+/* Writing to what is mounted would corrupt a file system behind its cache: only when told to. */
 static int check_writable(int argc, char **argv, const struct bench_config *config)
 {
     const char *device = block_device_name(config->device);
@@ -209,7 +216,7 @@ static int read_name(int argc, char **argv, struct bench_config *config)
     string_copy(config->name, name ? name : "iobench", sizeof(config->name));
     for (const char *at = config->name; *at; at++)
         if (*at == '"' || *at == '\\' || (uint8_t)*at < ' ')
-            return refuse("name", "…", "quotes, backslashes and control characters are not allowed");
+            return refuse("name", "...", "quotes, backslashes and control characters are not allowed");
     return 0;
 }
 
@@ -241,7 +248,8 @@ static int read_config(int argc, char **argv, struct bench_config *config)
 /* Runs and prints one job; its IOPS in `iops`. */
 static int run_one(const struct bench_config *config, uint64_t *iops)
 {
-    struct bench_result *result = heap_alloc_zeroed(sizeof(*result));
+    struct bench_result *result =
+        heap_alloc_zeroed(sizeof(*result)); /* a histogram is too much for a stack */
     if (!result)
         return -ENOMEM;
     histogram_init(&result->latency);
@@ -290,7 +298,7 @@ static int iobench_run(int argc, char **argv)
     return error;
 }
 SHELL_COMMAND(
-    iobench, "dev=NAME [rw=…] [bs=4k] [iodepth=1] [numjobs=1] [KEY=VALUE…] [--json]",
+    iobench, "dev=NAME [rw=...] [bs=4k] [iodepth=1] [numjobs=1] [KEY=VALUE...] [--json]",
     "measure block I/O, with fio's option names", iobench_run,
     "  name=x          names the job\n"
     "  rw=             read write rw randread randwrite randrw (default randread); writing destroys data!\n"
@@ -298,6 +306,7 @@ SHELL_COMMAND(
     "  bs=4k           bytes an I/O;  size=, offset=: the range (default: the whole device)\n"
     "  iodepth=1       I/Os in flight a thread;  numjobs=1: threads\n"
     "  batch=          I/Os to wait for before new ones are made (default: half of iodepth)\n"
+    "  iodepth_batch=  I/Os submitted in one plug (default: 32 when random, else iodepth)\n"
     "  runtime=5       seconds;  number_ios=: I/Os a thread;  warmup=: I/Os a thread before\n"
     "  fsync=N         a flush after N writes;  seed=1: of the random places\n"
     "  verify=crc32c   writes self-describing blocks and reads them back; reads: checks such blocks\n"

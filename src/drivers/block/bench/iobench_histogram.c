@@ -13,6 +13,7 @@ void histogram_init(struct histogram *histogram)
 
 void histogram_merge(struct histogram *into, const struct histogram *from)
 {
+    assert(into != from);
     into->count += from->count;
     into->sum_ns += from->sum_ns;
     into->min_ns = MIN(into->min_ns, from->min_ns);

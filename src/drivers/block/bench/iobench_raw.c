@@ -32,8 +32,10 @@ static void warmup_window_end(void)
     warmup_result.end.ns = clock_ns();
 }
 
+/* The ring must be empty before the driver takes it for itself. */
 static int run_job(const struct bench_config *config, struct block_raw_job *job)
 {
+    assert(job->data != NULL && job->window_start && job->window_end);
     block_device_drain(config->device);
     int error = block_device_ops(config->device)->raw(config->device, job);
     if (!error && job->done != job->ios)
@@ -65,8 +67,9 @@ int bench_run_raw(const struct bench_config *config, struct bench_result *result
                                 .seed = config->seed,
                                 .window_start = warmup_window_start,
                                 .window_end = warmup_window_end};
+    assert(config->jobs == 1 && config->mode == BENCH_RAW);
     if (order > PAGE_ORDER_MAX) {
-        console_printf("iobench: mode=raw needs iodepth × bs in one piece of at most 4 MiB\n");
+        console_printf("iobench: mode=raw needs iodepth times bs in one piece of at most 4 MiB\n");
         return -EINVAL;
     }
     job.data = page_alloc_zeroed(order);

@@ -3,6 +3,7 @@
  * has a fraction is printed from thousandths. */
 #include "iobench_internal.h"
 
+#include <kernel/base/assert.h>
 #include <kernel/shell.h>
 
 uint64_t bench_per_second(uint64_t count, uint64_t ns)
@@ -27,6 +28,7 @@ static const char *pattern_name(const struct bench_config *config)
 static const char *mode_name(enum bench_mode mode)
 {
     static const char *const names[] = {"irq", "poll", "raw"};
+    assert((size_t)mode < ARRAY_SIZE(names));
     return names[mode];
 }
 
@@ -38,6 +40,7 @@ static void add_per_io(struct shell_line *line, const char *label, uint64_t coun
                    (unsigned long long)(thousandths % 1000));
 }
 
+/* Microseconds with one digit behind the point. */
 static void add_us(struct shell_line *line, const char *label, uint64_t ns)
 {
     shell_line_add(line, "%s %llu.%llu", label, (unsigned long long)(ns / 1000),

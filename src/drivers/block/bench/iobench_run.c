@@ -33,6 +33,7 @@ void bench_window_set_device(struct block_device *device)
 
 void bench_window_start(struct bench_result *result)
 {
+    assert(window_device != NULL);
     block_device_stats(window_device, &result->start.block);
     result->start.switches = sched_total_switches();
     result->start.busy_ns = sched_busy_ns();
@@ -44,13 +45,16 @@ void bench_window_end(struct bench_result *result)
 {
     marker_end();
     result->end.ns = clock_ns();
+    assert(result->end.ns >= result->start.ns);
     result->end.busy_ns = sched_busy_ns();
     result->end.switches = sched_total_switches();
     block_device_stats(window_device, &result->end.block);
 }
 
+/* The release pairs with the acquire in wait_for_phase: who sees the phase sees `arrived` at 0. */
 static void begin_phase(struct bench_run *run, enum bench_phase phase)
 {
+    assert(run->phase < (uint32_t)phase);
     __atomic_store_n(&run->arrived, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&run->phase, (uint32_t)phase, __ATOMIC_RELEASE);
     wait_wake_all(&run->starting);
@@ -84,6 +88,8 @@ static void run_phases(struct bench_run *run, struct bench_result *result)
 
     if (is_polling)
         ops->set_polling(config->device, true);
+    /* Caches, translations and the host's own come to rest; drained, so that the window counts only itself.
+     */
     begin_phase(run, BENCH_WARMUP);
     end_phase(run, UINT64_MAX);
 
@@ -93,12 +99,12 @@ static void run_phases(struct bench_run *run, struct bench_result *result)
     bench_window_end(result);
 
     if (is_polling)
-        ops->set_polling(config->device, false);
+        ops->set_polling(config->device, false); /* the verification sleeps */
     begin_phase(run, BENCH_VERIFY);
     end_phase(run, UINT64_MAX);
 }
 
-/* Threads that were created; on an error all of them have ended again. */
+/* On an error some threads may wait for their first phase already; the caller ends and joins them. */
 static int create_threads(struct bench_run *run)
 {
     for (uint32_t i = 0; i < run->config->jobs; i++) {
@@ -143,7 +149,7 @@ int bench_run_workers(const struct bench_config *config, struct bench_result *re
     error = create_threads(&run);
     if (error) {
         write_once(run.must_stop, true);
-        begin_phase(&run, BENCH_DONE);
+        begin_phase(&run, BENCH_DONE); /* is past every phase: they run through */
     } else {
         run_phases(&run, result);
     }

@@ -45,9 +45,12 @@ static always_inline uint64_t next_sector(struct bench_worker *worker)
         if (unlikely(worker->next_block == worker->blocks))
             worker->next_block = 0;
     }
+    debug_assert(block < worker->blocks);
     return config->first_sector + (worker->first_block + block) * worker->block_sectors;
 }
 
+/* The operation in a mix, and the content when it is verified. A read's buffer is spoiled first, so that what
+ * an earlier read left there cannot pass for this one's data. */
 static noinline void prepare_extras(struct bench_worker *worker, struct block_request *request)
 {
     const struct bench_config *config = worker->config;
@@ -71,6 +74,7 @@ static always_inline void prepare(struct bench_worker *worker, struct block_requ
 
 /* ---- What was done ---- */
 
+/* The first few wrong blocks are described, the others counted: a broken disk must not flood the log. */
 static noinline void check_block(struct bench_worker *worker, struct block_request *request)
 {
     const struct bench_config *config = worker->config;
@@ -108,7 +112,7 @@ static void flush_if_due(struct bench_worker *worker)
 static void run_sleeping(struct bench_worker *worker, uint64_t ios)
 {
     struct block_request *request = &worker->slots[0].request;
-    uint64_t then_ns = clock_ns();
+    uint64_t then_ns = clock_ns(); /* the end of one is the start of the next: one look at the clock each */
     for (; ios > 0 && !read_once(worker->run->must_stop); ios--) {
         prepare(worker, request);
         (void)!block_submit_and_wait(request); /* account looks at the status */
@@ -123,11 +127,13 @@ static void run_sleeping(struct bench_worker *worker, uint64_t ios)
     }
 }
 
+/* The device's driver completes within poll(), in this thread, so what is done is in the group afterwards. */
 static uint32_t reap_polling(struct bench_worker *worker, uint32_t at_least, struct fifo *finished)
 {
     struct block_device *device = worker->config->device;
     void (*poll)(struct block_device *) = block_device_ops(device)->poll;
     uint32_t count = 0;
+    assert(poll != NULL);
     while (count < at_least) {
         poll(device);
         count += block_group_reap(&worker->group, 0, finished);
@@ -198,6 +204,7 @@ static void run_in_flight(struct bench_worker *worker, uint64_t ios)
     struct fifo finished = FIFO_INIT(finished);
     struct block_plug plug;
 
+    assert(batch > 0 && worker->config->submit_batch > 0);
     ios -= in_flight;
     while (in_flight > 0) {
         reap(worker, MIN(batch, in_flight), &finished);
@@ -215,6 +222,7 @@ static void run_in_flight(struct bench_worker *worker, uint64_t ios)
 
 static void run_phase(struct bench_worker *worker, uint64_t ios)
 {
+    assert(worker->latency.count == 0); /* so that the count is this phase's */
     if (worker->config->depth == 1 && worker->config->mode == BENCH_IRQ)
         run_sleeping(worker, ios);
     else
@@ -257,6 +265,7 @@ void bench_worker_main(void *argument)
     struct bench_worker *worker = argument;
     struct bench_run *run = worker->run;
 
+    assert(run->config == worker->config);
     wait_for_phase(run, BENCH_WARMUP);
     run_phase(worker, worker->config->warmup_ios);
     histogram_init(&worker->latency);
@@ -286,6 +295,7 @@ static void set_range(struct bench_worker *worker, uint32_t index)
         return;
     worker->blocks = config->blocks / config->jobs;
     worker->first_block = index * worker->blocks;
+    assert(worker->first_block + worker->blocks <= config->blocks);
 }
 
 static int init_slot(struct bench_worker *worker, struct block_request *request)
@@ -305,6 +315,7 @@ int bench_worker_init(struct bench_worker *worker, struct bench_run *run, uint32
     const struct bench_config *config = run->config;
     struct random seeder;
 
+    assert(index < config->jobs && config->depth > 0 && config->blocks > 0);
     worker->run = run;
     worker->config = config;
     worker->block_sectors = config->block_bytes >> BLOCK_SECTOR_SHIFT;

@@ -20,6 +20,7 @@
 #define UNITS_MAX       (MIB(4) / sizeof(uint32_t)) /* the generations are one allocation */
 #define SCHEDULER_BYTES 16u
 
+/* While threads run, the sums are a little behind; complete only when all have finished. */
 static struct stress_counts sum_counts(const struct stress *stress)
 {
     struct stress_counts sum = {0};
@@ -50,6 +51,7 @@ struct coordinator {
 
 static void print_progress(const struct stress *stress, struct coordinator *coordinator, uint64_t now_ns)
 {
+    assert(coordinator->start_ns <= now_ns);
     if (now_ns < coordinator->next_progress_ns)
         return;
     struct stress_counts sum = sum_counts(stress);
@@ -135,15 +137,16 @@ static const char *find_fault(struct stress *stress, struct stress_counts *sum)
     const struct block_device_ops *ops = block_device_ops(device);
     struct block_stats stats;
 
+    assert(read_once(stress->running) == 0);
     block_device_drain(device);
     block_device_stats(device, &stats);
-    if (sum->submitted != sum->completed)
+    if (sum->submitted != sum->completed) /* R1 */
         return "requests were lost or completed twice";
     if (stress_range_claimed(&stress->range) != 0)
         return "blocks are still claimed";
     if (stats.queued != 0 || stats.in_flight != 0)
         return "the queue is not empty after its drain";
-    if (ops->is_idle && !ops->is_idle(device))
+    if (ops->is_idle && !ops->is_idle(device)) /* R2 */
         return "the driver's descriptors are not all free";
     int error = stress_range_check_all(&stress->range, &sum->verified, &sum->wrong);
     if (sum->wrong > 0)
@@ -200,6 +203,7 @@ static int report_stuck(const struct stress *stress)
 
 /* ---- Running ---- */
 
+/* `running` counts each thread before it exists, so it cannot reach 0 while some are still to come. */
 static int create_threads(struct stress *stress)
 {
     int error = 0;
@@ -258,6 +262,8 @@ static int run_stress(struct stress *stress, struct coordinator *coordinator)
     return fault ? -EIO : coordinator->was_interrupted ? -EINTR : 0;
 }
 
+/* When requests are stuck, their threads and buffers stay for good: the device may still write to them (R6).
+ */
 static int run(const struct stress_config *config)
 {
     struct coordinator coordinator = {0};
@@ -283,6 +289,7 @@ static int run(const struct stress_config *config)
 
 /* ---- Options ---- */
 
+/* The range under test: 64 MiB from the start unless told otherwise. */
 static int read_range(int argc, char **argv, struct stress_config *config)
 {
     uint64_t device_bytes = block_device_sectors(config->device) << BLOCK_SECTOR_SHIFT;
@@ -374,7 +381,7 @@ static int stress_run(int argc, char **argv)
         error = read_amount(argc, argv, &config);
     return error ? error : run(&config);
 }
-SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=1] [KEY=VALUE…]",
+SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=1] [KEY=VALUE...]",
               "verify a device under a mix of concurrent requests; destroys data", stress_run,
               "  ios=100000    requests of all threads;  seconds=: or for so long\n"
               "  threads=16    half of them sleep on each request, the others keep up to depth=8 in flight\n"

@@ -82,6 +82,7 @@ static uint64_t sector_of(const struct stress_range *range, uint32_t unit)
 
 void stress_range_fill(const struct stress_range *range, uint32_t first, uint32_t count, void *data)
 {
+    assert(read_once(range->claimed[first / STRESS_GROUP_UNITS]) & BIT(first % STRESS_GROUP_UNITS));
     for (uint32_t i = 0; i < count; i++)
         pattern_fill((uint8_t *)data + i * range->unit_bytes, range->unit_bytes, range->source,
                      sector_of(range, first + i), next_generation(range->generations[first + i]));

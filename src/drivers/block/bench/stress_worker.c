@@ -20,6 +20,7 @@
 static uint32_t take_bits(uint64_t *random, unsigned bits)
 {
     uint32_t value = (uint32_t)(*random & (BIT(bits) - 1));
+    assert(bits <= 32);
     *random >>= bits;
     return value;
 }
@@ -46,6 +47,7 @@ static bool claim_somewhere(struct stress_worker *worker, struct stress_slot *sl
     for (uint32_t tries = 0; tries < CLAIM_TRIES; tries++) {
         uint32_t first = (uint32_t)random_below(&worker->random, range->units - count + 1);
         uint32_t over = first % STRESS_GROUP_UNITS + count;
+        assert(count <= STRESS_GROUP_UNITS && first + count <= range->units);
         if (over > STRESS_GROUP_UNITS)
             first -= over - STRESS_GROUP_UNITS;
         if (stress_range_claim(range, first, count)) {
@@ -72,6 +74,7 @@ static void cut_segments(struct stress_slot *slot, uint8_t *data, uint32_t unit_
     slot->request.segment_count = (uint16_t)pieces;
 }
 
+/* Flushes go between all the others, and need no claim. */
 static void prepare_flush(struct stress_worker *worker, struct stress_slot *slot)
 {
     block_request_init(&slot->request, worker->stress->config.device, BLOCK_FLUSH, 0, NULL, 0,
@@ -81,6 +84,7 @@ static void prepare_flush(struct stress_worker *worker, struct stress_slot *slot
     worker->counts.flushes++;
 }
 
+/* A read's units are spoiled first: what an earlier read left in the buffer must not pass for data. */
 static void prepare_data(struct stress_worker *worker, struct stress_slot *slot, uint64_t random)
 {
     const struct stress_range *range = &worker->stress->range;
@@ -118,6 +122,7 @@ static void prepare(struct stress_worker *worker, struct stress_slot *slot)
     worker->left--;
 }
 
+/* BLOCK_RETRY is what a reset may answer; without resets it is a failure like any other. */
 static cold void count_failure(struct stress_worker *worker, const struct block_request *request)
 {
     if (request->status == BLOCK_RETRY && worker->stress->config.do_reset) {
@@ -136,6 +141,7 @@ static void finish(struct stress_worker *worker, struct stress_slot *slot)
     struct stress_range *range = &worker->stress->range;
     bool is_good = slot->request.status == BLOCK_OK;
 
+    assert(slot->request.status != BLOCK_PENDING); /* R1: status before done */
     if (unlikely(!is_good))
         count_failure(worker, &slot->request);
     if (slot->request.operation == BLOCK_WRITE)
@@ -155,6 +161,7 @@ static bool may_submit(const struct stress_worker *worker)
 
 static void run_sleeping(struct stress_worker *worker)
 {
+    assert(worker->depth == 1);
     struct stress_slot *slot = &worker->slots[0];
     while (may_submit(worker)) {
         prepare(worker, slot);
@@ -176,6 +183,7 @@ static uint32_t submit_free(struct stress_worker *worker, struct fifo *free_slot
     return count;
 }
 
+/* Reaps a random number of what is in flight and refills; sometimes without a plug, one doorbell each. */
 static void run_in_flight(struct stress_worker *worker)
 {
     struct fifo free_slots = FIFO_INIT(free_slots), finished = FIFO_INIT(finished);
@@ -194,6 +202,7 @@ static void run_in_flight(struct stress_worker *worker)
             block_unplug(&plug);
         if (in_flight == 0)
             break;
+        assert(in_flight <= worker->depth);
         block_group_reap(&worker->group, 1 + (uint32_t)random_below(&worker->random, in_flight), &finished);
         while ((node = fifo_pop(&finished)) != NULL) {
             struct block_request *request = container_of(node, struct block_request, node);
@@ -218,6 +227,7 @@ void stress_worker_main(void *argument)
         wait_wake(&stress->finishing, 1);
 }
 
+/* Room for the longest request at the last of the offsets. */
 static unsigned slot_order(const struct stress_config *config)
 {
     return page_order_for(config->block_bytes_max + (OFFSET_SECTORS - 1) * BLOCK_SECTOR_BYTES);
@@ -227,6 +237,7 @@ int stress_worker_init(struct stress_worker *worker, struct stress *stress, uint
 {
     const struct stress_config *config = &stress->config;
 
+    assert(index < config->threads && config->threads <= STRESS_THREADS_MAX);
     worker->stress = stress;
     random_init(&worker->random, config->seed * STRESS_THREADS_MAX + index);
     block_group_init(&worker->group);

@@ -8,6 +8,10 @@
 struct mutex {
     struct spinlock held;
 };
+#define MUTEX_INIT(mutex, name)                                                                              \
+    {                                                                                                        \
+        .held = SPINLOCK_INIT(name)                                                                          \
+    }
 static inline void mutex_init(struct mutex *mutex, const char *name)
 {
     spinlock_init(&mutex->held, name);
