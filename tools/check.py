@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
-FILE_LINES_MAX = 600
+FILE_LINES_MAX = 650
 FUNCTION_LINES_MAX = 110
 
 # layer (longest matching folder wins) -> prefixes of what it may include
@@ -136,7 +136,7 @@ def check_analysis():
 
 
 def check_spelling():
-    run = subprocess.run(["codespell", "-L", "ist,nd", "--skip=*/build/*,*/__pycache__/*", "src", "tools", "tests", "docs",
+    run = subprocess.run(["codespell", "-L", "ist,nd,alph", "--skip=*/build/*,*/__pycache__/*", "src", "tools", "tests", "docs",
                           "README.md", "Makefile"], cwd=ROOT, capture_output=True, text=True)
     return run.stdout.splitlines()
 

@@ -8,7 +8,7 @@
 #include <kernel/base/assert.h>
 #include <kernel/base/bits.h>
 #include <kernel/entry.h>
-#include <kernel/string.h>
+#include <kernel/base/string.h>
 
 #include "acpi_internal.h"
 

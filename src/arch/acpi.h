@@ -19,7 +19,7 @@ struct acpi_override {
     uint32_t gsi;
     bool is_level, is_active_low;
 };
-struct acpi_ecam { /* one MCFG allocation */
+struct acpi_ecam {       /* one MCFG allocation */
     phys_addr_t address; /* of bus 0's, even if bus_first is not 0 */
     uint16_t segment;
     uint8_t bus_first, bus_last;

@@ -3,7 +3,7 @@
  * against the bytes that there are; a length of 0 or beyond the end ends the walk. No state, no mapping, no
  * log. */
 #include <kernel/base/bits.h>
-#include <kernel/string.h>
+#include <kernel/base/string.h>
 
 #include "acpi_internal.h"
 
@@ -42,7 +42,7 @@ const char *acpi_parse_rsdp(const void *data, size_t bytes, struct acpi_root *ro
 int64_t acpi_find_rsdp(const void *area, size_t bytes)
 {
     struct acpi_root root;
-    for (size_t offset = 0; offset + ACPI_RSDP_BYTES <= bytes; offset += 16)
+    for (size_t offset = 0; offset < bytes; offset += 16)
         if (acpi_parse_rsdp((const uint8_t *)area + offset, bytes - offset, &root) == NULL)
             return (int64_t)offset;
     return -1;

@@ -8,32 +8,32 @@
 
 #include <kernel/base/types.h>
 
-#define IO_DEFINE(width, suffix)                                                                             \
-    static always_inline uint##width##_t port_read##width(uint16_t port)                                     \
-    {                                                                                                        \
-        uint##width##_t value;                                                                               \
-        __asm__ volatile("in" suffix " %1, %0" : "=a"(value) : "Nd"(port));                                  \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static always_inline void port_write##width(uint16_t port, uint##width##_t value)                        \
-    {                                                                                                        \
-        __asm__ volatile("out" suffix " %0, %1" : : "a"(value), "Nd"(port));                                 \
-    }                                                                                                        \
-    static always_inline uint##width##_t mmio_read##width(const volatile void *address)                      \
-    {                                                                                                        \
-        uint##width##_t value;                                                                               \
-        __asm__ volatile("mov" suffix " %1, %0"                                                              \
-                         : "=r"(value)                                                                       \
-                         : "m"(*(const volatile uint##width##_t *)address)                                   \
-                         : "memory");                                                                        \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static always_inline void mmio_write##width(volatile void *address, uint##width##_t value)               \
-    {                                                                                                        \
-        __asm__ volatile("mov" suffix " %0, %1"                                                              \
-                         :                                                                                   \
-                         : "r"(value), "m"(*(volatile uint##width##_t *)address)                             \
-                         : "memory");                                                                        \
+#define IO_DEFINE(width, suffix)                                                               \
+    static always_inline uint##width##_t port_read##width(uint16_t port)                       \
+    {                                                                                          \
+        uint##width##_t value;                                                                 \
+        __asm__ volatile("in" suffix " %1, %0" : "=a"(value) : "Nd"(port));                    \
+        return value;                                                                          \
+    }                                                                                          \
+    static always_inline void port_write##width(uint16_t port, uint##width##_t value)          \
+    {                                                                                          \
+        __asm__ volatile("out" suffix " %0, %1" : : "a"(value), "Nd"(port));                   \
+    }                                                                                          \
+    static always_inline uint##width##_t mmio_read##width(const volatile void *address)        \
+    {                                                                                          \
+        uint##width##_t value;                                                                 \
+        __asm__ volatile("mov" suffix " %1, %0"                                                \
+                         : "=r"(value)                                                         \
+                         : "m"(*(const volatile uint##width##_t *)address)                     \
+                         : "memory");                                                          \
+        return value;                                                                          \
+    }                                                                                          \
+    static always_inline void mmio_write##width(volatile void *address, uint##width##_t value) \
+    {                                                                                          \
+        __asm__ volatile("mov" suffix " %0, %1"                                                \
+                         :                                                                     \
+                         : "r"(value), "m"(*(volatile uint##width##_t *)address)               \
+                         : "memory");                                                          \
     }
 IO_DEFINE(8, "b")
 IO_DEFINE(16, "w")

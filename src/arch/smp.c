@@ -20,7 +20,7 @@
 #include <arch/trap.h>
 #include <kernel/base/assert.h>
 #include <kernel/entry.h>
-#include <kernel/string.h>
+#include <kernel/base/string.h>
 
 #include "cpu_internal.h"
 #include "smp_internal.h"

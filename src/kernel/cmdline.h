@@ -16,8 +16,8 @@ struct cmdline_key {
 };
 
 /* Makes `name` known, so that cmdline_init does not report it as unknown. */
-#define CMDLINE_KEY(id, name_text, values_text, help_text)                                                   \
-    static const struct cmdline_key cmdline_key_##id = {name_text, values_text, help_text};                  \
+#define CMDLINE_KEY(id, name_text, values_text, help_text)                                  \
+    static const struct cmdline_key cmdline_key_##id = {name_text, values_text, help_text}; \
     linker_set_add(cmdline_keys, const struct cmdline_key, cmdline_key_##id)
 
 /* Copies and parses both texts (either may be NULL); one warning for each unknown key. */

@@ -20,8 +20,8 @@ void log_vwrite(enum log_level level, const char *subsystem, const char *format,
 #define log_info(subsystem, ...)    log_write(LOG_INFO, subsystem, __VA_ARGS__)
 #define log_debug(subsystem, ...)   log_write(LOG_DEBUG, subsystem, __VA_ARGS__)
 
-#ifdef __KERNEL__
-/* Registers the consoles' sink. `write` gets text with "\n" line ends, in any context. */
+/* From here on not on the host. Registers the consoles' sink. `write` gets text with "\n" line ends, in any
+ * context. */
 struct log_sink {
     void (*write)(struct log_sink *sink, const char *text, size_t bytes);
     struct log_sink *next; /* the log's */
@@ -43,6 +43,5 @@ void log_for_each(void (*each)(const char *line, void *context), void *context);
 
 /* From now on, sinks write without locks: other CPUs are stopped. */
 void log_enter_panic(void);
-#endif
 
 #endif

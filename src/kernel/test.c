@@ -148,19 +148,19 @@ static bool is_name(const char *word)
     return word[0] != '-' && !strchr(word, '=') && strcmp(word, "shuffle") != 0;
 }
 
+/* Slow tests and those that fail on purpose run by their whole name; "*" does not mean them. */
 static bool is_selected(const struct ktest *test, int argc, char **argv, bool has_slow)
 {
     bool has_names = false;
+    bool is_common = !(test->flags & KTEST_PROVOKE) && (has_slow || !(test->flags & KTEST_SLOW));
     for (int i = 1; i < argc; i++) {
         if (!is_name(argv[i]))
             continue;
         has_names = true;
-        /* A slow test by its whole name only; "*" does not mean it. */
-        if (name_matches(argv[i], test->name) &&
-            (has_slow || !(test->flags & KTEST_SLOW) || strcmp(argv[i], test->name) == 0))
+        if (strcmp(argv[i], test->name) == 0 || (is_common && name_matches(argv[i], test->name)))
             return true;
     }
-    return !has_names && (has_slow || !(test->flags & KTEST_SLOW));
+    return !has_names && is_common;
 }
 
 static int check_names(int argc, char **argv)

@@ -12,9 +12,10 @@
 #include <kernel/base/types.h>
 
 enum ktest_flags {
-    KTEST_FAST = 0, /* well under a second under emulation */
-    KTEST_SLOW = 1, /* seconds: only with --slow or by name */
-    KTEST_SMP = 2,  /* skipped, with a notice, with fewer than two CPUs */
+    KTEST_FAST = 0,    /* well under a second under emulation */
+    KTEST_SLOW = 1,    /* seconds: only with --slow or by name */
+    KTEST_SMP = 2,     /* skipped, with a notice, with fewer than two CPUs */
+    KTEST_PROVOKE = 4, /* fails or panics on purpose: only by its whole name */
 };
 
 struct ktest {
@@ -23,10 +24,10 @@ struct ktest {
     void (*run)(void);
 };
 
-#define KTEST(id, flags)                                                                                     \
-    static void ktest_run_##id(void);                                                                        \
-    static const struct ktest ktest_##id = {#id, flags, ktest_run_##id};                                     \
-    linker_set_add(ktests, const struct ktest, ktest_##id);                                                  \
+#define KTEST(id, flags)                                                 \
+    static void ktest_run_##id(void);                                    \
+    static const struct ktest ktest_##id = {#id, flags, ktest_run_##id}; \
+    linker_set_add(ktests, const struct ktest, ktest_##id);              \
     static void ktest_run_##id(void)
 
 /* Records a failure of the running test. */
@@ -34,17 +35,17 @@ void ktest_fail(const char *file, int line, const char *format, ...) printf_like
 /* A repeatable random number of the run's seed. */
 uint64_t ktest_random(void);
 
-#define ktest_expect(condition)                                                                              \
-    do {                                                                                                     \
-        if (!(condition))                                                                                    \
-            ktest_fail(__FILE__, __LINE__, "expected %s", #condition);                                       \
+#define ktest_expect(condition)                                        \
+    do {                                                               \
+        if (!(condition))                                              \
+            ktest_fail(__FILE__, __LINE__, "expected %s", #condition); \
     } while (0)
-#define ktest_expect_equal(a, b)                                                                             \
-    do {                                                                                                     \
-        uint64_t ktest_a = (uint64_t)(a), ktest_b = (uint64_t)(b);                                           \
-        if (ktest_a != ktest_b)                                                                              \
-            ktest_fail(__FILE__, __LINE__, "%s is %llu, %s is %llu", #a, (unsigned long long)ktest_a, #b,    \
-                       (unsigned long long)ktest_b);                                                         \
+#define ktest_expect_equal(a, b)                                                                          \
+    do {                                                                                                  \
+        uint64_t ktest_a = (uint64_t)(a), ktest_b = (uint64_t)(b);                                        \
+        if (ktest_a != ktest_b)                                                                           \
+            ktest_fail(__FILE__, __LINE__, "%s is %llu, %s is %llu", #a, (unsigned long long)ktest_a, #b, \
+                       (unsigned long long)ktest_b);                                                      \
     } while (0)
 
 #endif

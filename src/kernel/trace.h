@@ -6,16 +6,16 @@
 
 #include <kernel/base/types.h>
 
-#define TRACE_EVENTS(X)                                                                                      \
-    X(BLOCK_SUBMIT, "block-submit")     /* a = request, b = sector */                                        \
-    X(BLOCK_MERGE, "block-merge")       /* a = request, b = leader */                                        \
-    X(BLOCK_DISPATCH, "block-dispatch") /* a = device, b = requests in the batch */                          \
-    X(BLOCK_DONE, "block-done")         /* a = request, b = status */                                        \
-    X(RING_ADD, "ring-add")             /* a = queue, b = head descriptor */                                 \
-    X(RING_KICK, "ring-kick")           /* a = queue, b = available index */                                 \
-    X(RING_GET, "ring-get")             /* a = queue, b = head descriptor */                                 \
-    X(IRQ, "irq")                       /* a = vector, b = 0 */                                              \
-    X(SWITCH, "switch")                 /* a = thread left, b = thread entered */                            \
+#define TRACE_EVENTS(X)                                                             \
+    X(BLOCK_SUBMIT, "block-submit")     /* a = request, b = sector */               \
+    X(BLOCK_MERGE, "block-merge")       /* a = request, b = leader */               \
+    X(BLOCK_DISPATCH, "block-dispatch") /* a = device, b = requests in the batch */ \
+    X(BLOCK_DONE, "block-done")         /* a = request, b = status */               \
+    X(RING_ADD, "ring-add")             /* a = queue, b = head descriptor */        \
+    X(RING_KICK, "ring-kick")           /* a = queue, b = available index */        \
+    X(RING_GET, "ring-get")             /* a = queue, b = head descriptor */        \
+    X(IRQ, "irq")                       /* a = vector, b = 0 */                     \
+    X(SWITCH, "switch")                 /* a = thread left, b = thread entered */   \
     X(WAKE, "wake")                     /* a = thread, b = CPU */
 
 enum trace_event {

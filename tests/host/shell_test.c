@@ -113,6 +113,7 @@ static void test_options(void)
     check_equal(shell_words_number(argc, argv, "depth", 33, 64, &value), SHELL_NUMBER_BAD);
     check_equal(shell_words_number(argc, argv, "bad", 0, 100, &value), SHELL_NUMBER_BAD);
     check_equal(shell_words_number(argc, argv, "none", 0, 100, &value), SHELL_NUMBER_ABSENT);
+    check_equal(shell_words_number(argc, argv, "bs", 1, 0, &value), SHELL_NUMBER_BAD); /* an empty range */
     check_equal(value, 8192);
 }
 

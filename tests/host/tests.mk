@@ -11,3 +11,4 @@ host_test_virtio_blk = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_fea
 host_test_page =
 host_test_pool =
 host_test_cmdline = src/kernel/string.c
+host_test_acpi = src/arch/acpi_parse.c

@@ -663,7 +663,8 @@ static void run_traffic(uint32_t size, uint64_t offered, uint64_t limit)
         struct fifo_node *head = waiting.head;
         if (head) {
             block.config.ops->submit(&block, &waiting);
-            check(waiting.head != head || disk->queue.ring->free_count < disk->queue.ring->size); /* or nobody would ever restart it */
+            check(waiting.head != head || disk->queue.ring->free_count <
+                                              disk->queue.ring->size); /* or nobody would ever restart it */
         }
         device_take();
         for (uint32_t i = fd_random(m.held_count + 1); i > 0; i--)
@@ -673,11 +674,14 @@ static void run_traffic(uint32_t size, uint64_t offered, uint64_t limit)
         idle = done != before ? 0 : idle;
     }
     check(done >= limit);
-    while (idle++ < 2000 && (disk->queue.ring->free_count < disk->queue.ring->size || !fifo_is_empty(&waiting))) {
+    while (idle++ < 2000 &&
+           (disk->queue.ring->free_count < disk->queue.ring->size || !fifo_is_empty(&waiting))) {
         block.config.ops->submit(&block, &waiting);
         device_do_all(disk);
         check_finished(&done);
     }
+    for (uint32_t i = 0; i < REQUESTS; i++)
+        check(!clients[i].is_busy); /* R1: each came back */
     check_equal(disk->queue.bad_statuses, 0);
     stop(disk);
 }

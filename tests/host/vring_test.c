@@ -362,11 +362,11 @@ static void expect_broken(struct virtqueue *queue, uint32_t in_flight)
     check(!queue->is_broken);
     struct fake_device fd;
     fd_attach(&fd, queue);
-    check_equal(add(queue, 1, 1, memory), 0);
+    check_equal(add(queue, 1, 2, memory), 0); /* the shape that the id had before */
     virtqueue_kick_prepare(queue);
     struct fd_chain chain;
     check(fd_pop(&fd, &chain));
-    check_chain(&chain, 1, 1);
+    check_chain(&chain, 1, 2);
     fd_push(&fd, chain.id, 2);
     check(take(queue, &used) == memory);
     check_equal(used.bytes, 2);

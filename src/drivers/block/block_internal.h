@@ -38,7 +38,7 @@ struct block_sched_direction {
 struct block_sched_deadline {
     struct fifo control; /* flush and get-id: at once */
     struct block_sched_direction directions[BLOCK_DEADLINE_OPS];
-    uint64_t position;   /* the sweep's: where the last request ended */
+    uint64_t position; /* the sweep's: where the last request ended */
     uint32_t direction, batch_left, writes_starved;
 };
 
@@ -51,28 +51,28 @@ struct block_device {
     void *driver;                       /* I */
 
     struct spinlock lock;
-    uint32_t in_flight;                 /* q: requests (leaders) that the driver has */
-    uint32_t queued;                    /* q: in `returned` and in the scheduler */
-    uint32_t epoch;                     /* q: 0 or 1, written by the watchdog */
-    uint32_t epoch_in_flight[2];        /* q: in_flight, by the epoch of their dispatch */
-    uint32_t drainers;                  /* q: threads in block_device_drain */
-    bool is_watchdog_armed;             /* q */
-    struct fifo returned;               /* q: goes before the scheduler's: left by the driver, or pieces */
+    uint32_t in_flight;          /* q: requests (leaders) that the driver has */
+    uint32_t queued;             /* q: in `returned` and in the scheduler */
+    uint32_t epoch;              /* q: 0 or 1, written by the watchdog */
+    uint32_t epoch_in_flight[2]; /* q: in_flight, by the epoch of their dispatch */
+    uint32_t drainers;           /* q: threads in block_device_drain */
+    bool is_watchdog_armed;      /* q */
+    struct fifo returned;        /* q: goes before the scheduler's: left by the driver, or pieces */
     const struct block_scheduler_ops *scheduler; /* q */
     union {
         struct block_sched_none none;
         struct block_sched_deadline deadline;
-    } sched;                            /* q */
-    struct block_stats stats;           /* q: but for kicks, interrupts, queued, in_flight */
+    } sched;                                 /* q */
+    struct block_stats stats;                /* q: but for kicks, interrupts, queued, in_flight */
     uint64_t latency[BLOCK_LATENCY_BUCKETS]; /* q */
 
-    struct block_limits limits;         /* I */
+    struct block_limits limits; /* I */
     struct timer watchdog;
     bool was_late_printed, was_stall_printed; /* the watchdog's */
     struct wait_queue idle;
     struct mutex reset_mutex;
-    struct block_fault *fault;          /* r: fault.c's; never freed */
-    char name[BLOCK_NAME_BYTES];        /* I */
+    struct block_fault *fault;   /* r: fault.c's; never freed */
+    char name[BLOCK_NAME_BYTES]; /* I */
 };
 
 /* A scheduler decides only while more waits than the device takes. All under device->lock. It may use the
@@ -146,13 +146,13 @@ must_check int block_memdisk_create(const char *prefix, uint64_t bytes, struct b
 enum block_fault_kind { BLOCK_FAULT_ERROR, BLOCK_FAULT_DELAY };
 struct block_fault_rule {
     enum block_fault_kind kind;
-    uint8_t operations;        /* a bit for each enum block_operation */
-    uint8_t status;            /* of an error */
-    uint64_t sector, sectors;  /* what it must touch; 0, UINT64_MAX: all */
-    uint64_t every;            /* each Nth that matches; 1: all */
-    uint64_t count;            /* how many times; 0: no limit */
+    uint8_t operations;       /* a bit for each enum block_operation */
+    uint8_t status;           /* of an error */
+    uint64_t sector, sectors; /* what it must touch; 0, UINT64_MAX: all */
+    uint64_t every;           /* each Nth that matches; 1: all */
+    uint64_t count;           /* how many times; 0: no limit */
     uint64_t delay_ns;
-    uint64_t matches, hits;    /* so far */
+    uint64_t matches, hits; /* so far */
 };
 #define BLOCK_FAULT_RULES 8u
 /* 0, -ENOMEM, -ENOSPC. Thread context. */

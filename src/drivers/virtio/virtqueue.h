@@ -131,9 +131,9 @@ static inline struct virtqueue_buffer *virtqueue_buffers(const struct virtqueue 
     return queue->buffers + queue->free_id * queue->buffer_stride;
 }
 /* Sends the chain in virtqueue_buffers(): first those that the device reads, then those that it writes, of
- * `writable_bytes` together; at least one. At least one descriptor must be free. `token` (not NULL) comes back
- * from get or detach. 0; -EBUSY: not enough room for all, and nothing was changed. The device may not see it
- * before kick_prepare. A broken queue takes chains too, for detach. */
+ * `writable_bytes` together; at least one. At least one descriptor must be free. `token` (not NULL) comes
+ * back from get or detach. 0; -EBUSY: not enough room for all, and nothing was changed. The device may not
+ * see it before kick_prepare. A broken queue takes chains too, for detach. */
 must_check static inline int virtqueue_add(struct virtqueue *queue, uint32_t readable, uint32_t writable,
                                            uint32_t writable_bytes, void *token)
 {

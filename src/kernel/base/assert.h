@@ -9,10 +9,10 @@
 noreturn cold void assert_failed(const char *expression, const char *file, int line, const char *function);
 
 #undef assert
-#define assert(expression)                                                                                   \
-    do {                                                                                                     \
-        if (unlikely(!(expression)))                                                                         \
-            assert_failed(#expression, __FILE__, __LINE__, __func__);                                        \
+#define assert(expression)                                            \
+    do {                                                              \
+        if (unlikely(!(expression)))                                  \
+            assert_failed(#expression, __FILE__, __LINE__, __func__); \
     } while (0)
 
 #ifdef UMBRA_DEBUG

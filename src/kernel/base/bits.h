@@ -49,20 +49,20 @@ static inline uint64_t muldiv(uint64_t a, uint64_t b, uint64_t c)
     return quotient;
 }
 
-#define BITS_DEFINE_UNALIGNED(width)                                                                         \
-    static inline uint##width##_t load_le##width(const void *from)                                           \
-    {                                                                                                        \
-        uint##width##_t value;                                                                               \
-        __builtin_memcpy(&value, from, sizeof(value));                                                       \
-        return value;                                                                                        \
-    }                                                                                                        \
-    static inline void store_le##width(void *to, uint##width##_t value)                                      \
-    {                                                                                                        \
-        __builtin_memcpy(to, &value, sizeof(value));                                                         \
-    }                                                                                                        \
-    static inline uint##width##_t load_be##width(const void *from)                                           \
-    {                                                                                                        \
-        return __builtin_bswap##width(load_le##width(from));                                                 \
+#define BITS_DEFINE_UNALIGNED(width)                                    \
+    static inline uint##width##_t load_le##width(const void *from)      \
+    {                                                                   \
+        uint##width##_t value;                                          \
+        __builtin_memcpy(&value, from, sizeof(value));                  \
+        return value;                                                   \
+    }                                                                   \
+    static inline void store_le##width(void *to, uint##width##_t value) \
+    {                                                                   \
+        __builtin_memcpy(to, &value, sizeof(value));                    \
+    }                                                                   \
+    static inline uint##width##_t load_be##width(const void *from)      \
+    {                                                                   \
+        return __builtin_bswap##width(load_le##width(from));            \
     }
 BITS_DEFINE_UNALIGNED(16)
 BITS_DEFINE_UNALIGNED(32)

@@ -10,15 +10,15 @@
 
 #include <kernel/base/types.h>
 
-#define linker_set_add(set, type, object)                                                                    \
+#define linker_set_add(set, type, object) \
     static type *const set_##set##_##object __attribute__((used, section("set_" #set))) = &(object)
 
-#define linker_set_declare(set, type)                                                                        \
-    extern type *const __start_set_##set[] __attribute__((weak));                                            \
+#define linker_set_declare(set, type)                             \
+    extern type *const __start_set_##set[] __attribute__((weak)); \
     extern type *const __stop_set_##set[] __attribute__((weak))
 
-#define linker_set_foreach(set, type, name)                                                                  \
-    for (type *const *name##_slot = __start_set_##set, *name;                                                \
+#define linker_set_foreach(set, type, name)                   \
+    for (type *const *name##_slot = __start_set_##set, *name; \
          name##_slot < __stop_set_##set && (name = *name##_slot, true); name##_slot++)
 
 #endif

@@ -11,15 +11,15 @@ struct list {
     struct list *next, *prev; /* a head that points at itself is empty; so is an unlinked node */
 };
 
-#define LIST_INIT(name)                                                                                      \
-    {                                                                                                        \
-        &(name), &(name)                                                                                     \
+#define LIST_INIT(name)  \
+    {                    \
+        &(name), &(name) \
     }
 #define list_entry(node, type, member) container_of(node, type, member)
-#define list_foreach(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
+#define list_foreach(node, head)       for (struct list *node = (head)->next; node != (head); node = node->next)
 /* As list_foreach; the body may remove `node`. */
-#define list_foreach_safe(node, head)                                                                        \
-    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                        \
+#define list_foreach_safe(node, head)                                                 \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 
 static inline void list_init(struct list *head)
@@ -77,9 +77,9 @@ struct fifo {
     struct fifo_node **tail; /* where the next node's address goes */
 };
 
-#define FIFO_INIT(name)                                                                                      \
-    {                                                                                                        \
-        NULL, &(name).head                                                                                   \
+#define FIFO_INIT(name)    \
+    {                      \
+        NULL, &(name).head \
     }
 #define fifo_foreach(node, fifo) for (struct fifo_node *node = (fifo)->head; node; node = node->next)
 

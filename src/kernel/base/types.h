@@ -22,35 +22,35 @@ typedef int64_t ssize_type;
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The struct of `type` whose `member` `pointer` points at. */
-#define container_of(pointer, type, member)                                                                  \
-    ({                                                                                                       \
-        __typeof__(((type *)0)->member) *container_of_ptr = (pointer);                                       \
-        (type *)((char *)container_of_ptr - offsetof(type, member));                                         \
+#define container_of(pointer, type, member)                            \
+    ({                                                                 \
+        __typeof__(((type *)0)->member) *container_of_ptr = (pointer); \
+        (type *)((char *)container_of_ptr - offsetof(type, member));   \
     })
 
-#define MIN(a, b)                                                                                            \
-    ({                                                                                                       \
-        __typeof__(a) min_a = (a);                                                                           \
-        __typeof__(b) min_b = (b);                                                                           \
-        min_a < min_b ? min_a : min_b;                                                                       \
+#define MIN(a, b)                      \
+    ({                                 \
+        __typeof__(a) min_a = (a);     \
+        __typeof__(b) min_b = (b);     \
+        min_a < min_b ? min_a : min_b; \
     })
-#define MAX(a, b)                                                                                            \
-    ({                                                                                                       \
-        __typeof__(a) max_a = (a);                                                                           \
-        __typeof__(b) max_b = (b);                                                                           \
-        max_a > max_b ? max_a : max_b;                                                                       \
+#define MAX(a, b)                      \
+    ({                                 \
+        __typeof__(a) max_a = (a);     \
+        __typeof__(b) max_b = (b);     \
+        max_a > max_b ? max_a : max_b; \
     })
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define must_check       __attribute__((warn_unused_result))
-#define noreturn         __attribute__((noreturn))
-#define packed           __attribute__((packed))
-#define aligned(n)       __attribute__((aligned(n)))
-#define cold             __attribute__((cold))
-#define noinline         __attribute__((noinline))
-#define always_inline    inline __attribute__((always_inline))
+#define must_check        __attribute__((warn_unused_result))
+#define noreturn          __attribute__((noreturn))
+#define packed            __attribute__((packed))
+#define aligned(n)        __attribute__((aligned(n)))
+#define cold              __attribute__((cold))
+#define noinline          __attribute__((noinline))
+#define always_inline     inline __attribute__((always_inline))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 
 #define CACHE_LINE_BYTES 64

@@ -106,7 +106,6 @@ enum shell_number shell_words_number(int argc, char **argv, const char *key, uin
 {
     const char *text = shell_option(argc, argv, key);
     uint64_t number;
-    assert(minimum <= maximum);
     if (!text)
         return SHELL_NUMBER_ABSENT;
     if (string_to_size(text, &number) || number < minimum || number > maximum)

@@ -157,6 +157,12 @@ static int read_range(int argc, char **argv, struct bench_config *config)
     if (shell_option_u64(argc, argv, "offset", 0, device_bytes, &offset))
         return -EINVAL;
     size = device_bytes - offset;
+    if (size < config->block_bytes) {
+        console_printf("iobench: no block of %u bytes at offset=%llu: %s has %llu bytes\n",
+                       config->block_bytes, (unsigned long long)offset, block_device_name(config->device),
+                       (unsigned long long)device_bytes);
+        return -EINVAL;
+    }
     if (shell_option_u64(argc, argv, "size", 1, size, &size))
         return -EINVAL;
     config->first_sector = offset >> BLOCK_SECTOR_SHIFT;

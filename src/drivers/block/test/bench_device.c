@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A small disk in memory that lies on demand, to see that iobench and stress notice. It completes within
  * ops->submit. Registered once, by the first test that wants it; one test at a time uses it. */
-#include "bench_device.h"
+#include "bench_device_internal.h"
 
 #include <kernel/base/assert.h>
 #include <kernel/heap.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* iobench: every pattern runs, verification finds what is wrong, bad options are refused. */
-#include "bench_device.h"
+#include "bench_device_internal.h"
 
 #include <kernel/printf.h>
 #include <kernel/shell.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* stress: a good disk passes, and each kind of lie is noticed. A test that cannot fail proves nothing. */
-#include "bench_device.h"
+#include "bench_device_internal.h"
 
 #include <drivers/block/bench/bench.h>
 #include <kernel/printf.h>

@@ -7,16 +7,16 @@
 
 extern void (*host_mmio_write)(volatile void *address, uint64_t value);
 
-#define HOST_IO_DEFINE(width)                                                                                \
-    static inline uint##width##_t mmio_read##width(const volatile void *address)                             \
-    {                                                                                                        \
-        return *(const volatile uint##width##_t *)address;                                                   \
-    }                                                                                                        \
-    static inline void mmio_write##width(volatile void *address, uint##width##_t value)                      \
-    {                                                                                                        \
-        *(volatile uint##width##_t *)address = value;                                                        \
-        if (host_mmio_write)                                                                                 \
-            host_mmio_write(address, value);                                                                 \
+#define HOST_IO_DEFINE(width)                                                           \
+    static inline uint##width##_t mmio_read##width(const volatile void *address)        \
+    {                                                                                   \
+        return *(const volatile uint##width##_t *)address;                              \
+    }                                                                                   \
+    static inline void mmio_write##width(volatile void *address, uint##width##_t value) \
+    {                                                                                   \
+        *(volatile uint##width##_t *)address = value;                                   \
+        if (host_mmio_write)                                                            \
+            host_mmio_write(address, value);                                            \
     }
 HOST_IO_DEFINE(8)
 HOST_IO_DEFINE(16)

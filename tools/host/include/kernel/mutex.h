@@ -8,9 +8,9 @@
 struct mutex {
     struct spinlock held;
 };
-#define MUTEX_INIT(mutex, name)                                                                              \
-    {                                                                                                        \
-        .held = SPINLOCK_INIT(name)                                                                          \
+#define MUTEX_INIT(mutex, name)     \
+    {                               \
+        .held = SPINLOCK_INIT(name) \
     }
 static inline void mutex_init(struct mutex *mutex, const char *name)
 {
@@ -32,8 +32,8 @@ static inline void mutex_scope_end(struct mutex **mutex)
 {
     mutex_unlock(*mutex);
 }
-#define MUTEX_SCOPED(m)                                                                                      \
-    __attribute__((cleanup(mutex_scope_end))) struct mutex *mutex_scope = (m);                               \
+#define MUTEX_SCOPED(m)                                                        \
+    __attribute__((cleanup(mutex_scope_end))) struct mutex *mutex_scope = (m); \
     mutex_lock(mutex_scope)
 
 #endif

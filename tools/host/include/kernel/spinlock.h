@@ -8,9 +8,9 @@
 struct spinlock {
     bool is_locked;
 };
-#define SPINLOCK_INIT(name)                                                                                  \
-    {                                                                                                        \
-        false                                                                                                \
+#define SPINLOCK_INIT(name) \
+    {                       \
+        false               \
     }
 static inline void spinlock_init(struct spinlock *lock, const char *name)
 {
@@ -50,8 +50,8 @@ static inline void spin_scope_end(struct spin_scope *scope)
 {
     spin_unlock(scope->lock);
 }
-#define SPIN_SCOPED(l)                                                                                       \
-    __attribute__((cleanup(spin_scope_end))) struct spin_scope spin_scope_plain = {(l)};                     \
+#define SPIN_SCOPED(l)                                                                   \
+    __attribute__((cleanup(spin_scope_end))) struct spin_scope spin_scope_plain = {(l)}; \
     spin_lock(spin_scope_plain.lock)
 #define SPIN_SCOPED_IRQ(l) SPIN_SCOPED(l)
 

@@ -22,11 +22,11 @@ static inline unsigned wait_wake_all(struct wait_queue *queue)
 {
     return wait_wake(queue, UINT32_MAX);
 }
-#define wait_event(queue, condition)                                                                         \
-    do {                                                                                                     \
-        (void)(queue);                                                                                       \
-        while (!(condition))                                                                                 \
-            sched_sleep();                                                                                   \
+#define wait_event(queue, condition) \
+    do {                             \
+        (void)(queue);               \
+        while (!(condition))         \
+            sched_sleep();           \
     } while (0)
 
 #endif
