@@ -117,6 +117,26 @@ $(O)/eclipsefs: $(eclipsefs_sources) $(wildcard src/fs/*.h src/fs/*/*.h tools/ho
 	@mkdir -p $(@D)
 	$(Q)$(HOST_CC) $(host_cflags) -O2 $(eclipsefs_sources) -o $@
 
+# ---- The host tool: build/eclipsefs, from the kernel's own file-system sources --------------------------
+eclipsefs_library := $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c \
+    $(addprefix eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c)) \
+    $(addprefix src/kernel/,checksum.c sha256.c string.c) tools/host/host.c tools/host/block_file.c
+eclipsefs_sources := $(wildcard tools/eclipsefs*.c) $(eclipsefs_library)
+eclipsefs_headers := $(wildcard tools/*.h tools/host/*.h tools/host/include/*/*.h) $(shell find src -name '*.h')
+
+$(O)/eclipsefs: $(eclipsefs_sources) $(eclipsefs_headers)
+	@mkdir -p $(@D)
+	$(Q)$(HOST_CC) $(host_cflags) -O2 $(eclipsefs_sources) -o $@
+.PHONY: eclipsefs fuzz-eclipsefs_v2
+eclipsefs: $(O)/eclipsefs
+
+# libFuzzer over the reader; FUZZ_ARGS goes to it (-max_total_time=60, a corpus folder, …).
+$(O)/fuzz/eclipsefs_v2: tests/fuzz/eclipsefs_v2_fuzz.c $(eclipsefs_library) $(eclipsefs_headers)
+	@mkdir -p $(@D)
+	$(Q)clang $(host_cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.c,$^) -o $@
+fuzz-eclipsefs_v2: $(O)/fuzz/eclipsefs_v2
+	$(Q)$< -max_len=65536 $(FUZZ_ARGS)
+
 # ---- What the README names -----------------------------------------------------------------------------
 .PHONY: run debug test stress bench check clean help install-build install-run install-test install-check
 SMP ?= 1

@@ -1,8 +1,7 @@
 # Umbra in gdb: loaded by `make debug`, or `gdb -nx -x gdbinit build/umbra.elf` and `target remote …`.
-# `help umbra` lists the commands.
+# The log ring, threads and queues are plain C structs: print them.
 set pagination off
 set confirm off
 set print pretty on
 set architecture i386:x86-64
 set disassembly-flavor att
-source tools/gdb/umbra.py

@@ -1,250 +1,401 @@
 /* SPDX-License-Identifier: MIT */
-/* eclipsefs: makes and reads eclipsefs v2.0 images on the host, with the kernel's own reader and encoder.
+/* The host tool for eclipsefs images: makes, shows, checks and unpacks them with the kernel's own sources.
  *
- *     eclipsefs import IMAGE DIR    an image that holds the tree below DIR
- *     eclipsefs fsck IMAGE          judges an image as strictly as the kernel does
- *
- * Exit status as fsck(8): 0 good, 4 problems found, 8 could not be read or written, 16 wrong usage. An image
- * is made in memory first, then written whole: a failure leaves no half of one. */
+ *     eclipsefs COMMAND IMAGE …       exit status: 0 good, 4 problems found, 8 not read or written, 16 usage
+ */
+#include "eclipsefs.h"
 #include "host/block_file.h"
 
+#include <fs/bcache.h>
 #include <fs/eclipsefs/eclipsefs.h>
-#include <fs/eclipsefs/v2_write.h>
-#include <kernel/base/bits.h>
+#include <fs/eclipsefs/format.h>
+#include <fs/output.h>
+#include <kernel/string.h>
 
-#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STATUS_GOOD = 0, STATUS_PROBLEMS = 4, STATUS_IO = 8, STATUS_USAGE = 16 };
+#define CACHE_BYTES      MIB(16)
+#define DEFAULT_FS_BYTES MIB(16)
 
-struct bytes {
-    uint8_t *data;
-    size_t count, room;
+static const char usage_text[] =
+    "usage: eclipsefs COMMAND IMAGE ...\n"
+    "  mkfs IMAGE [--size S]               write an empty file system (default: the file's size, or 16M)\n"
+    "  import IMAGE DIR [--size S] [--root-owner]\n"
+    "                                      make an image of a folder; SOURCE_DATE_EPOCH limits its times\n"
+    "  export IMAGE DIR                    unpack into a new or empty folder\n"
+    "  ls|tree|stat IMAGE [PATH]...        show directories and files\n"
+    "  cat IMAGE PATH...                   print files\n"
+    "  get IMAGE PATH [FILE]               copy a file out\n"
+    "  manifest IMAGE [PATH]               a line of figures for each path, sorted\n"
+    "  sha256 IMAGE PATH...                SHA-256 of files\n"
+    "  info IMAGE                          the header and totals\n"
+    "  dump IMAGE [INODE]                  slots, records and tags as they lie there, also of bad images\n"
+    "  fsck IMAGE                          check everything\n"
+    "Exit status: 0 good, 4 problems left, 8 could not be read or written, 16 wrong usage.\n";
+
+void complain(int error, const char *what, const char *text)
+{
+    fprintf(stderr, "eclipsefs: %s: %s%s%s\n", what, text, error ? ": " : "",
+            error ? strerror(abs(error)) : "");
+}
+
+static int wrong_usage(const char *what, const char *text)
+{
+    complain(0, what, text);
+    fputs(usage_text, stderr);
+    return STATUS_USAGE;
+}
+
+static int status_of(int error)
+{
+    if (error == 0)
+        return STATUS_GOOD;
+    return error == -EUCLEAN || error == -EOPNOTSUPP || error == -EINVAL ? STATUS_PROBLEMS : STATUS_FAILED;
+}
+
+/* ---- Arguments ----------------------------------------------------------------------------------------- */
+
+struct arguments {
+    const char *command, *image;
+    char **rest; /* without options */
+    int rest_count;
+    uint64_t size_bytes; /* 0: not given */
+    bool is_root_owned;
 };
 
-/* One inode to be: its path, and for a directory the range of its children, which follow each other. */
-struct node {
-    char *path;
-    struct stat stat;
-    uint32_t first_child, children;
-};
-struct nodes {
-    struct node *at;
-    uint32_t count, room;
-};
-
-static noreturn void die(const char *what)
+static bool take_option(struct arguments *arguments, int argc, char **argv, int *at)
 {
-    perror(what);
-    exit(STATUS_IO);
-}
-
-static void append(struct bytes *bytes, const void *data, size_t count)
-{
-    if (bytes->count + count > bytes->room) {
-        bytes->room = (bytes->count + count) * 2;
-        bytes->data = realloc(bytes->data, bytes->room);
-        if (!bytes->data)
-            die("memory");
+    if (strcmp(argv[*at], "--root-owner") == 0 && strcmp(arguments->command, "import") == 0) {
+        arguments->is_root_owned = true;
+        return true;
     }
-    if (count)
-        memcpy(bytes->data + bytes->count, data, count);
-    bytes->count += count;
+    if (strcmp(argv[*at], "--size") != 0 || *at + 1 == argc ||
+        (strcmp(arguments->command, "import") != 0 && strcmp(arguments->command, "mkfs") != 0))
+        return false;
+    return string_to_size(argv[++*at], &arguments->size_bytes) == 0 && arguments->size_bytes > 0;
 }
 
-static void add_node(struct nodes *nodes, char *path)
+static bool parse_arguments(struct arguments *arguments, int argc, char **argv)
 {
-    if (nodes->count == nodes->room) {
-        nodes->room = nodes->room ? nodes->room * 2 : 64;
-        nodes->at = realloc(nodes->at, nodes->room * sizeof(*nodes->at));
-        if (!nodes->at)
-            die("memory");
+    *arguments = (struct arguments){.command = argv[1], .image = NULL, .rest = argv};
+    for (int i = 2; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            if (!take_option(arguments, argc, argv, &i))
+                return false;
+        } else if (!arguments->image) {
+            arguments->image = argv[i];
+        } else {
+            argv[arguments->rest_count++] =
+                argv[i]; /* never past i: nothing is overwritten before it is read */
+        }
     }
-    struct node *node = &nodes->at[nodes->count++];
-    memset(node, 0, sizeof(*node));
-    node->path = path;
-    if (lstat(path, &node->stat) != 0)
-        die(path);
-    if (!S_ISREG(node->stat.st_mode) && !S_ISDIR(node->stat.st_mode) && !S_ISLNK(node->stat.st_mode)) {
-        fprintf(stderr, "eclipsefs: %s: neither file, directory nor link\n", path);
-        exit(STATUS_IO);
+    return arguments->image != NULL;
+}
+
+/* ---- Commands on a mounted image
+ * --------------------------------------------------------------------------- */
+
+static void write_out(const char *text, size_t bytes)
+{
+    fwrite(text, 1, bytes, stdout);
+}
+
+static int show_each(const struct arguments *arguments, int (*show)(struct fs_output *, const char *))
+{
+    struct fs_output *output = fs_output_create(write_out, NULL);
+    int first_error = output ? 0 : -ENOMEM;
+    for (int i = 0; output && (i < arguments->rest_count || i == 0); i++) {
+        const char *path = i < arguments->rest_count ? arguments->rest[i] : "/";
+        int error = show(output, path);
+        if (error)
+            complain(error, arguments->image, path);
+        first_error = first_error ? first_error : error;
     }
-}
-
-static int is_real_name(const struct dirent *entry)
-{
-    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-/* Children in the order of their names' bytes, so that the same tree always makes the same image. */
-static void add_children(struct nodes *nodes, uint32_t index)
-{
-    struct dirent **entries;
-    int count = scandir(nodes->at[index].path, &entries, is_real_name, by_bytes);
-    if (count < 0)
-        die(nodes->at[index].path);
-    nodes->at[index].first_child = nodes->count;
-    nodes->at[index].children = (uint32_t)count;
-    for (int i = 0; i < count; i++) {
-        char *path;
-        if (asprintf(&path, "%s/%s", nodes->at[index].path, entries[i]->d_name) < 0)
-            die("memory");
-        add_node(nodes, path);
-        free(entries[i]);
+    fs_output_free(output);
+    if (fflush(stdout) != 0) {
+        complain(errno, "standard output", "write");
+        return STATUS_FAILED;
     }
-    free(entries);
+    return status_of(first_error);
 }
 
-static void read_file(const char *path, struct bytes *content)
+static int list_run(const struct arguments *arguments)
 {
-    FILE *file = fopen(path, "rb");
-    uint8_t chunk[65536];
-    size_t count;
-    if (!file)
-        die(path);
-    while ((count = fread(chunk, 1, sizeof(chunk), file)) > 0)
-        append(content, chunk, count);
-    if (ferror(file))
-        die(path);
-    fclose(file);
+    return show_each(arguments, fs_show_list);
 }
 
-static void read_link(const char *path, struct bytes *content)
+static int tree_run(const struct arguments *arguments)
 {
-    char target[VFS_PATH_MAX];
-    ssize_t count = readlink(path, target, sizeof(target));
-    if (count < 0)
-        die(path);
-    append(content, target, (size_t)count);
+    return show_each(arguments, fs_show_tree);
 }
 
-static void encode_entries(const struct nodes *nodes, const struct node *directory, struct bytes *value)
+static int stat_run(const struct arguments *arguments)
 {
-    for (uint32_t i = 0; i < directory->children; i++) {
-        uint8_t head[V2_ENTRY_HEAD_BYTES];
-        const char *name = strrchr(nodes->at[directory->first_child + i].path, '/') + 1;
-        v2_encode_entry(directory->first_child + i + 1, (uint32_t)strlen(name), head);
-        append(value, head, sizeof(head));
-        append(value, name, strlen(name));
+    return show_each(arguments, fs_show_stat);
+}
+
+static int cat_run(const struct arguments *arguments)
+{
+    return show_each(arguments, fs_show_content);
+}
+
+static int manifest_run(const struct arguments *arguments)
+{
+    return show_each(arguments, fs_show_manifest);
+}
+
+static int sha256_run(const struct arguments *arguments)
+{
+    return show_each(arguments, fs_show_sha256);
+}
+
+static int get_run(const struct arguments *arguments)
+{
+    const char *path = arguments->rest[0], *slash = strrchr(path, '/');
+    const char *name = arguments->rest_count > 1 ? arguments->rest[1] : slash ? slash + 1 : path;
+    struct fs_output *output;
+    int error;
+    if (!freopen(name, "wb", stdout)) {
+        complain(errno, name, "create");
+        return STATUS_FAILED;
     }
+    output = fs_output_create(write_out, NULL);
+    error = output ? fs_show_content(output, path) : -ENOMEM;
+    fs_output_free(output);
+    if (error)
+        complain(error, arguments->image, path);
+    if (fflush(stdout) != 0) {
+        complain(errno, name, "write");
+        return STATUS_FAILED;
+    }
+    return status_of(error);
 }
 
-static void encode_node(const struct nodes *nodes, uint32_t index, struct bytes *records)
+static int export_run(const struct arguments *arguments)
 {
-    const struct node *node = &nodes->at[index];
-    bool is_directory = S_ISDIR(node->stat.st_mode), is_link = S_ISLNK(node->stat.st_mode);
-    struct bytes value = {0};
-    uint8_t head[V2_RECORD_FIXED_MAX];
-    if (is_directory)
-        encode_entries(nodes, node, &value);
-    else if (is_link)
-        read_link(node->path, &value);
-    else
-        read_file(node->path, &value);
-    const struct v2_record record = {
-        .inode = index + 1,
-        .type = is_directory ? VFS_DIRECTORY
-                : is_link    ? VFS_LINK
-                             : VFS_FILE,
-        .mode = node->stat.st_mode,
-        .uid = node->stat.st_uid,
-        .gid = node->stat.st_gid,
-        .nlink = is_directory ? 2 : 1,
-        .atime = (uint64_t)node->stat.st_mtime, /* of reading it just now means nothing */
-        .mtime = (uint64_t)node->stat.st_mtime,
-        .ctime = (uint64_t)node->stat.st_mtime,
-        .value_bytes = value.count,
-    };
-    if (v2_record_bytes(&record) == 0 || records->count > UINT32_MAX) {
-        fprintf(stderr, "eclipsefs: %s: more than the format's 4 GiB\n", node->path);
-        exit(STATUS_IO);
-    }
-    append(records, head, v2_encode_record(&record, head));
-    append(records, value.data, value.count);
-    free(value.data);
+    return export_tree(arguments->rest[0]);
 }
 
-static void write_image(const char *path, const struct bytes *image)
-{
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(image->data, 1, image->count, file) != image->count || fclose(file) != 0)
-        die(path);
-}
-
-static int import_tree(const char *image_path, const char *directory)
-{
-    struct nodes nodes = {0};
-    struct bytes image = {0}, table = {0}, records = {0};
-    uint8_t block[ECLIPSEFS_BLOCK_BYTES] = {0}, slot[V2_SLOT_BYTES];
-    add_node(&nodes, strdup(directory));
-    if (!S_ISDIR(nodes.at[0].stat.st_mode)) {
-        fprintf(stderr, "eclipsefs: %s: not a directory\n", directory);
-        return STATUS_USAGE;
-    }
-    for (uint32_t i = 0; i < nodes.count; i++)
-        if (S_ISDIR(nodes.at[i].stat.st_mode))
-            add_children(&nodes, i);
-    for (uint32_t i = 0; i < nodes.count; i++) {
-        v2_encode_slot(i + 1, (uint32_t)records.count, slot);
-        append(&table, slot, sizeof(slot));
-        encode_node(&nodes, i, &records);
-    }
-    v2_encode_header(nodes.count, (uint64_t)nodes.at[0].stat.st_mtime, block);
-    append(&image, block, sizeof(block));
-    append(&image, table.data, table.count);
-    append(&image, records.data, records.count);
-    memset(block, 0, sizeof(block));
-    append(&image, block, (size_t)(align_up(image.count, sizeof(block)) - image.count));
-    write_image(image_path, &image);
-    for (uint32_t i = 0; i < nodes.count; i++)
-        free(nodes.at[i].path);
-    free(nodes.at);
-    free(image.data);
-    free(table.data);
-    free(records.data);
-    return STATUS_GOOD;
-}
+/* ---- Commands on a device --------------------------------------------------------------------------------
+ */
 
 static void print_problem(struct eclipsefs_check *check, const char *text)
 {
-    (void)check;
-    fprintf(stderr, "%s\n", text);
+    printf("%s\n", text);
 }
 
-static int fsck(const char *path)
+static void ignore_problem(struct eclipsefs_check *check, const char *text)
 {
-    struct block_device *device = block_file_open(path, false);
+}
+
+static void print_totals(const struct eclipsefs_check *check)
+{
+    printf("%llu directories, %llu files, %llu links, %llu bytes of content, %llu unnamed inodes\n",
+           (unsigned long long)check->directories, (unsigned long long)check->files,
+           (unsigned long long)check->links, (unsigned long long)check->content_bytes,
+           (unsigned long long)check->unnamed);
+}
+
+/* 0, or an exit status after a message. */
+static int check_device(struct block_device *device, const char *image, struct eclipsefs_check *check)
+{
+    int error = eclipsefs_check(device, check);
+    if (error == -EINVAL)
+        complain(0, image, "holds no eclipsefs");
+    else if (error)
+        complain(error, image, "check");
+    return status_of(error);
+}
+
+static int fsck_run(struct block_device *device, const char *image)
+{
     struct eclipsefs_check check = {.problem = print_problem};
-    if (!device)
-        die(path);
-    int error = eclipsefs_check(device, &check);
-    block_file_close(device);
-    if (error) {
-        fprintf(stderr, "eclipsefs: %s: %s\n", path,
-                error == -EINVAL ? "holds no eclipsefs" : strerror(-error));
-        return error == -EINVAL ? STATUS_PROBLEMS : STATUS_IO;
+    int status = check_device(device, image, &check);
+    if (status != STATUS_GOOD)
+        return status;
+    if (check.problems == 0) {
+        printf("%s: good; ", image);
+        print_totals(&check);
+        return STATUS_GOOD;
     }
-    printf("%llu files, %llu directories, %llu links, %llu problems\n", (unsigned long long)check.files,
-           (unsigned long long)check.directories, (unsigned long long)check.links,
+    printf("%s: %llu problems\n", image, (unsigned long long)check.problems);
+    return STATUS_PROBLEMS;
+}
+
+static void print_header(const uint8_t *block)
+{
+    struct v2_header header;
+    v2_header_decode(block, &header);
+    printf("version %u.%u, %u inodes, table of %llu bytes at byte %llu, records from byte %llu\n",
+           header.version >> 16, header.version & 0xffff, header.inodes,
+           (unsigned long long)header.table_bytes, (unsigned long long)header.table_offset,
+           (unsigned long long)(header.table_offset + header.table_bytes));
+    printf("header checksum 0x%08x (%s), made %llu, checked %llu (seconds since 1970), flags 0x%x\n",
+           header.checksum,
+           header.checksum == 0                           ? "none"
+           : header.checksum == v2_header_checksum(block) ? "right"
+                                                          : "wrong",
+           (unsigned long long)header.creation_time, (unsigned long long)header.last_check, header.flags);
+}
+
+static int info_run(struct block_device *device, const char *image)
+{
+    struct eclipsefs_check check = {.problem = ignore_problem};
+    struct buffer *buffer;
+    enum eclipsefs_variant variant;
+    int error = bcache_get(device, 0, &buffer);
+    if (error) {
+        complain(error, image, "read");
+        return STATUS_FAILED;
+    }
+    variant = eclipsefs_identify(buffer_data(buffer));
+    printf("%s: %s\n", image, eclipsefs_variant_text(variant));
+    if (variant == ECLIPSEFS_A)
+        print_header(buffer_data(buffer));
+    bcache_put(buffer);
+    if (variant != ECLIPSEFS_A)
+        return STATUS_PROBLEMS;
+    int status = check_device(device, image, &check);
+    if (status != STATUS_GOOD)
+        return status;
+    print_totals(&check);
+    printf("the last record ends at byte %llu of %llu; %llu problems\n", (unsigned long long)check.end_offset,
+           (unsigned long long)(block_device_sectors(device) * BLOCK_SECTOR_BYTES),
            (unsigned long long)check.problems);
     return check.problems ? STATUS_PROBLEMS : STATUS_GOOD;
 }
 
+static uint64_t epoch_or_now(void)
+{
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    uint64_t seconds;
+    return text && string_to_u64(text, &seconds) == 0 ? seconds : (uint64_t)time(NULL);
+}
+
+static int mkfs_run(struct block_device *device, const char *image)
+{
+    int error = eclipsefs_make(device, epoch_or_now());
+    if (error)
+        complain(error, image, "mkfs");
+    return error ? STATUS_FAILED : STATUS_GOOD;
+}
+
+/* Gives the file its size before it is opened as a device. */
+static int prepare_file(const char *image, uint64_t size_bytes)
+{
+    int fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+    if (size_bytes == 0 && end == 0)
+        size_bytes = DEFAULT_FS_BYTES;
+    if (end < 0 || (size_bytes != 0 && ftruncate(fd, (off_t)size_bytes) != 0)) {
+        complain(errno, image, "create");
+        if (fd >= 0)
+            close(fd);
+        return STATUS_FAILED;
+    }
+    close(fd);
+    return STATUS_GOOD;
+}
+
+/* ---- Dispatch ---------------------------------------------------------------------------------------- */
+
+struct command {
+    const char *name;
+    int rest_min, rest_max;
+    int (*on_files)(const struct arguments *arguments); /* mounted at "/" */
+    int (*on_device)(struct block_device *device, const char *image);
+};
+static const struct command commands[] = {
+    {"ls", 0, 1000, list_run, NULL},
+    {"tree", 0, 1000, tree_run, NULL},
+    {"stat", 0, 1000, stat_run, NULL},
+    {"cat", 1, 1000, cat_run, NULL},
+    {"get", 1, 2, get_run, NULL},
+    {"manifest", 0, 1, manifest_run, NULL},
+    {"sha256", 1, 1000, sha256_run, NULL},
+    {"export", 1, 1, export_run, NULL},
+    {"fsck", 0, 0, NULL, fsck_run},
+    {"info", 0, 0, NULL, info_run},
+    {"mkfs", 0, 0, NULL, mkfs_run},
+    {"import", 1, 1, NULL, NULL},
+    {"dump", 0, 1, NULL, NULL},
+};
+
+static int run_on_files(const struct command *command, const struct arguments *arguments,
+                        struct block_device *device)
+{
+    int status, error = vfs_mount(device, "/");
+    if (error) {
+        complain(error == -EINVAL ? 0 : error, arguments->image,
+                 error == -EINVAL ? "holds no eclipsefs" : "cannot be read");
+        return status_of(error);
+    }
+    status = command->on_files(arguments);
+    if (vfs_unmount("/"))
+        return STATUS_FAILED;
+    return status;
+}
+
+static int run_on_image(const struct command *command, const struct arguments *arguments)
+{
+    struct block_device *device;
+    bool is_mkfs = command->on_device == mkfs_run;
+    int status = is_mkfs ? prepare_file(arguments->image, arguments->size_bytes) : STATUS_GOOD;
+    if (status != STATUS_GOOD)
+        return status;
+    device = block_file_open(arguments->image, is_mkfs);
+    if (!device || !bcache_configure(CACHE_BYTES)) {
+        complain(errno, arguments->image, "open");
+        return STATUS_FAILED;
+    }
+    if (block_device_sectors(device) == 0) {
+        complain(0, arguments->image, "is empty");
+        status = STATUS_PROBLEMS;
+    } else {
+        status = command->on_files ? run_on_files(command, arguments, device)
+                                   : command->on_device(device, arguments->image);
+    }
+    bcache_shutdown();
+    block_file_close(device);
+    return status;
+}
+
+static int run_command(const struct command *command, const struct arguments *arguments)
+{
+    uint64_t inode = 0;
+    if (strcmp(command->name, "import") == 0)
+        return import_tree(arguments->image, arguments->rest[0], arguments->size_bytes,
+                           arguments->is_root_owned);
+    if (strcmp(command->name, "dump") != 0)
+        return run_on_image(command, arguments);
+    if (arguments->rest_count > 0 &&
+        (string_to_u64(arguments->rest[0], &inode) != 0 || inode == 0 || inode > UINT32_MAX))
+        return wrong_usage(arguments->rest[0], "not an inode number");
+    return dump_image(arguments->image, (uint32_t)inode);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 4 && strcmp(argv[1], "import") == 0)
-        return import_tree(argv[2], argv[3]);
-    if (argc == 3 && strcmp(argv[1], "fsck") == 0)
-        return fsck(argv[2]);
-    fprintf(stderr, "usage: eclipsefs import IMAGE DIR\n       eclipsefs fsck IMAGE\n");
-    return STATUS_USAGE;
+    struct arguments arguments;
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+        fputs(usage_text, stdout);
+        return STATUS_GOOD;
+    }
+    if (argc < 2)
+        return wrong_usage("COMMAND", "missing");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        const struct command *command = &commands[i];
+        if (strcmp(argv[1], command->name) != 0)
+            continue;
+        if (!parse_arguments(&arguments, argc, argv) || arguments.rest_count < command->rest_min ||
+            arguments.rest_count > command->rest_max)
+            return wrong_usage(argv[1], "wrong arguments");
+        return run_command(command, &arguments);
+    }
+    return wrong_usage(argv[1], "unknown command");
 }

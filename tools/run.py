@@ -102,7 +102,7 @@ def debug(values):
         gdb_socket, console = f"{folder}/gdb.sock", f"{folder}/console.log"
         args += ["-serial", f"file:{console}", "-chardev", f"socket,path={gdb_socket},server=on,wait=off,id=gdb",
                  "-gdb", "chardev:gdb", "-S"]
-        print(f"debug: the console goes to {console}; the commands are in `help umbra`")
+        print(f"debug: the console goes to {console}")
         with subprocess.Popen(args, stdin=subprocess.DEVNULL) as qemu:
             while not os.path.exists(gdb_socket) and qemu.poll() is None:
                 pass

@@ -5,6 +5,7 @@ tools/run.py (make run, make debug), tools/bench.py and the tests build a Machin
 end (`Machine.run`) or keep it and talk to it over its console and QMP (`Machine.start`). Every process is a
 child that is ended by its own handle; sockets are unix sockets in the machine's temporary folder.
 """
+import codecs
 import json
 import os
 import re
@@ -148,9 +149,10 @@ class Vm:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while chunk := self.process.stdout.read1(65536):
             with self._changed:
-                self.text += chunk.decode(errors="replace").replace("\r", "")
+                self.text += decoder.decode(chunk).replace("\r", "")
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()

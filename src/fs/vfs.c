@@ -303,3 +303,9 @@ void vfs_usage(const struct vfs_node *node, struct vfs_usage *usage)
 {
     node->mount->ops->usage(node->mount->fs, usage);
 }
+
+bool block_device_is_mounted(const char *device_name)
+{
+    const struct block_device *device = block_device_find(device_name);
+    return device && vfs_device_is_mounted(device);
+}

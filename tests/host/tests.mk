@@ -8,6 +8,7 @@ host_test_vring = src/drivers/virtio/vring_split.c src/drivers/virtio/virtqueue.
 host_test_boot_info = src/arch/boot_memory.c src/arch/multiboot2.c src/arch/pvh.c
 host_test_pci = src/drivers/pci/pci_device.c src/drivers/virtio/transport_pci_caps.c
 host_test_virtio_blk = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_features.c src/drivers/virtio/virtqueue.c src/drivers/virtio/vring_split.c src/drivers/virtio/virtio_blk.c src/drivers/virtio/virtio_blk_queue.c src/drivers/virtio/virtio_blk_bounce.c src/drivers/virtio/virtio_blk_reset.c
+host_test_virtio_core = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_features.c src/drivers/virtio/virtqueue.c src/drivers/virtio/vring_split.c src/drivers/virtio/virtio_blk.c src/drivers/virtio/virtio_blk_queue.c src/drivers/virtio/virtio_blk_bounce.c src/drivers/virtio/virtio_blk_reset.c
 host_test_page =
 host_test_pool =
 host_test_cmdline = src/kernel/string.c

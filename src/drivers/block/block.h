@@ -281,6 +281,9 @@ void block_device_latency(struct block_device *device, uint64_t buckets[BLOCK_LA
 int block_device_set_scheduler(struct block_device *device, const char *name);
 const char *block_device_scheduler(const struct block_device *device);
 
+/* Whether a file system has it; the file systems' layer says so. Without one: false. */
+bool block_device_is_mounted(const char *device_name);
+
 /* Writes queue, counters and the driver's state to the log. Any context. */
 void block_dump(struct block_device *device);
 

@@ -28,7 +28,8 @@ struct check_state {
     struct eclipsefs_check *check;
     struct v2_fs *fs;
     struct inode_info *inodes;
-    uint32_t directory; /* whose entries are being looked at */
+    uint32_t directory;        /* whose entries are being looked at */
+    bool has_unread_directory; /* then what it names is not known */
 };
 
 static void count_problem(struct v2_fs *fs, const char *text, void *context)
@@ -52,6 +53,7 @@ static int check_record(struct check_state *state, uint32_t inode)
     uint64_t end = 0;
     int error = v2_record_read(state->fs, inode, &node, &end);
     info->inode = inode;
+    state->has_unread_directory |= error != 0; /* it may have been one */
     if (error)
         return is_fatal(error) ? error : 0;
     info->type = (uint8_t)node.type;
@@ -97,6 +99,7 @@ static int check_directory(struct check_state *state, uint32_t inode)
     for (const struct name_entry *entry = names.first; entry; entry = entry->next)
         note_child(state, entry->inode);
     name_list_free(&names);
+    state->has_unread_directory |= error != 0;
     return is_fatal(error) ? error : 0;
 }
 
@@ -126,6 +129,8 @@ static void check_tree(struct check_state *state)
     state->inodes[V2_ROOT_INODE - 1].way = WAY_TO_ROOT;
     if (state->inodes[V2_ROOT_INODE - 1].type != VFS_DIRECTORY)
         v2_bad(state->fs, "inode %u: the root is not a directory", V2_ROOT_INODE);
+    if (state->has_unread_directory)
+        return; /* what seems to hang nowhere may hang there */
     for (uint32_t inode = V2_ROOT_INODE + 1; inode <= count; inode++) {
         const struct inode_info *info = &state->inodes[inode - 1];
         if (info->type == VFS_DIRECTORY)

@@ -256,7 +256,7 @@ KTEST(trace_keeps_the_newest, KTEST_FAST)
     listen();
     test_stay_here();
     trace_start();
-    for (uint64_t i = 0; i < 700; i++)
+    for (uint64_t i = 0; i < 3000; i++)
         trace(TRACE_BLOCK_MERGE, 0xabc0000 + i, 7);
     trace_stop();
     trace(TRACE_BLOCK_MERGE, 0xabcffff, 8);

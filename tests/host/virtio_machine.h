@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+/* A virtio machine for tests: a transport and a block device made up here, around them as much of the kernel
+ * and of the block layer as the virtio core and the virtio disk call. Included by one file a program. */
+#ifndef TESTS_HOST_VIRTIO_MACHINE_H
+#define TESTS_HOST_VIRTIO_MACHINE_H
+
+#include <kernel/base/bits.h>
+#include <kernel/base/error.h>
+#include <kernel/cmdline.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/drivers/virtio/virtio_blk_internal.h"
+#include "fake_device.h"
+
+#define DISK_SECTORS 256u
+
+/* ---- The device behind the transport ---------------------------------------------------------------- */
+
+static struct machine {
+    struct virtio_device device;
+    uint64_t offered, written_features;
+    uint8_t status, history[16];
+    uint32_t writes;
+    bool has_features_ok, is_isolated;
+    int reset_reads; /* reads of the status that do not show 0 yet; below 0: never */
+    int resets_left; /* after so many resets it answers no more; below 0: always */
+    uint8_t config[64];
+    uint32_t generation, config_changes; /* the configuration changes under the reader, so many times */
+    uint32_t queue_size, enabled, connects, disconnects, notifies;
+    int connect_error;
+    struct fake_device fd;
+    struct fd_chain held[1024];
+    uint32_t held_count;
+    uint8_t answer; /* the status that it writes */
+} m;
+static uint8_t disk_data[DISK_SECTORS * 512];
+static uint32_t completed_before_reset_ended;
+
+static inline uint8_t status_read(struct virtio_device *device)
+{
+    (void)device;
+    if (m.status == 0 && m.reset_reads != 0) {
+        m.reset_reads -= m.reset_reads > 0;
+        return 0x80;
+    }
+    return m.status;
+}
+
+static inline void status_write(struct virtio_device *device, uint8_t status)
+{
+    (void)device;
+    if (m.writes < ARRAY_SIZE(m.history))
+        m.history[m.writes++] = status;
+    m.status = status;
+    if (status == 0) {
+        m.enabled = m.held_count = 0;
+        if (m.resets_left == 0)
+            m.reset_reads = -1;
+        m.resets_left -= m.resets_left > 0;
+    }
+    if (!m.has_features_ok)
+        m.status &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
+}
+
+static inline uint64_t features_read(struct virtio_device *device)
+{
+    (void)device;
+    return m.offered;
+}
+
+static inline void features_write(struct virtio_device *device, uint64_t features)
+{
+    (void)device;
+    m.written_features = features;
+}
+
+static inline uint32_t config_read(struct virtio_device *device, uint32_t offset, uint32_t width)
+{
+    (void)device;
+    uint32_t value = 0;
+    memcpy(&value, m.config + offset, width);
+    if (m.config_changes > 0 && offset == 0) { /* between the two halves of the capacity */
+        m.config_changes--;
+        m.generation++;
+        store_le64(m.config, load_le64(m.config) + 0x100000001ull);
+    }
+    return value;
+}
+
+static inline uint32_t config_generation(struct virtio_device *device)
+{
+    (void)device;
+    return m.generation & 0xff;
+}
+
+static inline uint32_t queue_size(struct virtio_device *device, uint32_t index)
+{
+    (void)device;
+    return index == 0 ? m.queue_size : 0;
+}
+
+static inline int interrupts_connect(struct virtio_device *device)
+{
+    (void)device;
+    m.connects++;
+    return m.connect_error;
+}
+
+static inline void interrupts_disconnect(struct virtio_device *device)
+{
+    (void)device;
+    m.disconnects++;
+}
+
+static inline int queue_enable(struct virtio_device *device, struct virtqueue *queue)
+{
+    check(device->features >> VIRTIO_F_VERSION_1 & 1);
+    check(m.status & VIRTIO_STATUS_FEATURES_OK);
+    check(!(m.status & VIRTIO_STATUS_DRIVER_OK));
+    fd_attach(&m.fd, queue);
+    check(m.fd.avail->idx == 0 && m.fd.used->idx == 0);
+    m.enabled++;
+    fd_sleep(&m.fd);
+    return 0;
+}
+
+static inline void notify(struct virtqueue *queue)
+{
+    (void)queue;
+    check(m.status & VIRTIO_STATUS_DRIVER_OK); /* 3.1.1: not before */
+    m.notifies++;
+    fd_notify(&m.fd);
+}
+
+static inline void isolate(struct virtio_device *device)
+{
+    (void)device;
+    m.is_isolated = true;
+}
+
+static inline void interrupt_text(const struct virtqueue *queue, char *text, size_t bytes)
+{
+    (void)queue;
+    snprintf(text, bytes, "by hand");
+}
+
+static const struct virtio_transport_ops transport = {"test",
+                                                      status_read,
+                                                      status_write,
+                                                      features_read,
+                                                      features_write,
+                                                      config_read,
+                                                      config_generation,
+                                                      queue_size,
+                                                      interrupts_connect,
+                                                      interrupts_disconnect,
+                                                      queue_enable,
+                                                      notify,
+                                                      isolate,
+                                                      interrupt_text};
+
+/* ---- The kernel around it ---------------------------------------------------------------------------- */
+
+static struct fifo works = FIFO_INIT(works);
+
+bool work_queue(struct work *work)
+{
+    if (work->is_queued)
+        return false;
+    work->is_queued = 1;
+    fifo_push(&works, &work->node);
+    return true;
+}
+
+static inline void run_works(void)
+{
+    struct fifo_node *node;
+    while ((node = fifo_pop(&works)) != NULL) {
+        struct work *work = container_of(node, struct work, node);
+        work->is_queued = 0;
+        work->run(work);
+    }
+}
+
+bool cmdline_u64(const char *key, uint64_t minimum, uint64_t maximum, uint64_t *value)
+{
+    (void)key, (void)minimum, (void)maximum, (void)value;
+    return false;
+}
+
+bool cmdline_bool(const char *key, bool otherwise)
+{
+    (void)key;
+    return otherwise;
+}
+
+/* ---- The block layer ---------------------------------------------------------------------------------- */
+
+struct block_device {
+    struct block_device_config config;
+    uint64_t sectors;
+} block;
+static bool is_registered;
+static unsigned restarts;
+static int register_error;
+static struct fifo finished = FIFO_INIT(finished);
+
+int block_device_register(const struct block_device_config *config, struct block_device **device)
+{
+    if (register_error)
+        return register_error;
+    check(m.status & VIRTIO_STATUS_DRIVER_OK);
+    block = (struct block_device){*config, config->sectors};
+    is_registered = true;
+    *device = &block;
+    return 0;
+}
+
+void *block_device_driver(struct block_device *device)
+{
+    return device->config.driver;
+}
+const char *block_device_name(const struct block_device *device)
+{
+    (void)device;
+    return "vd0";
+}
+uint64_t block_device_sectors(const struct block_device *device)
+{
+    return device->sectors;
+}
+void block_device_set_sectors(struct block_device *device, uint64_t sectors)
+{
+    device->sectors = sectors;
+}
+void block_restart(struct block_device *device)
+{
+    check(device == &block);
+    restarts++;
+}
+
+void block_complete(struct block_device *device, struct fifo *leaders)
+{
+    check(device == &block);
+    fifo_foreach (node, leaders) {
+        struct block_request *request = container_of(node, struct block_request, node);
+        check(request->phase == 1 && request->status != BLOCK_PENDING); /* R1 */
+        request->phase = 0;
+        completed_before_reset_ended += m.status == 0 && m.reset_reads != 0 && !m.is_isolated;
+    }
+    fifo_append(&finished, leaders);
+}
+
+uint64_t block_request_device_sector(const struct block_request *leader)
+{
+    return leader->sector;
+}
+uint32_t block_request_device_bytes(const struct block_request *leader)
+{
+    return leader->operation == BLOCK_GET_ID ? BLOCK_ID_BYTES : leader->sectors * 512;
+}
+void block_segments_begin(struct block_segment_iterator *iterator, const struct block_request *leader)
+{
+    *iterator = (struct block_segment_iterator){.request = leader};
+}
+bool block_segments_next(struct block_segment_iterator *iterator, struct block_segment *segment)
+{
+    if (iterator->segment == iterator->request->segment_count)
+        return false;
+    *segment = iterator->request->segments[iterator->segment++];
+    return true;
+}
+
+/* Not linked here: it needs threads. */
+int virtio_blk_raw(struct block_device *device, struct block_raw_job *job)
+{
+    (void)device, (void)job;
+    return -EOPNOTSUPP;
+}
+void virtio_blk_raw_interrupt(struct virtio_blk_queue *queue)
+{
+    (void)queue;
+    check(false);
+}
+void virtio_device_describe(struct virtio_device *device)
+{
+    (void)device;
+}
+
+/* ---- Helpers ------------------------------------------------------------------------------------------ */
+
+#define ALL_OF_QEMU                                                                        \
+    (BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_GEOMETRY) | BIT(VIRTIO_BLK_F_BLK_SIZE) | \
+     BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_CONFIG_WCE) | \
+     BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) |     \
+     BIT(VIRTIO_F_RING_RESET))
+
+static inline void set_config(uint64_t capacity, uint32_t seg_max, uint32_t blk_size)
+{
+    store_le64(m.config, capacity);
+    store_le32(m.config + offsetof(struct virtio_blk_config, size_max), 1u << 20);
+    store_le32(m.config + offsetof(struct virtio_blk_config, seg_max), seg_max);
+    store_le32(m.config + offsetof(struct virtio_blk_config, blk_size), blk_size);
+}
+
+static inline void prepare(uint32_t size, uint64_t offered)
+{
+    memset(&m, 0, sizeof(m));
+    m.device.transport = &transport;
+    m.device.type = VIRTIO_ID_BLOCK;
+    m.offered = offered;
+    m.has_features_ok = true;
+    m.resets_left = -1;
+    m.queue_size = size;
+    set_config(DISK_SECTORS, 254, 512);
+    is_registered = false;
+    register_error = 0;
+    restarts = 0;
+    completed_before_reset_ended = 0;
+    virtio_settings.queue_size = 1024;
+    fifo_init(&finished);
+    fifo_init(&works);
+    m.answer = VIRTIO_BLK_S_OK;
+}
+
+static inline struct virtio_blk *start(uint32_t size, uint64_t offered)
+{
+    prepare(size, offered);
+    check_equal(virtio_device_add(&m.device), 0);
+    check(is_registered);
+    run_works();
+    return block.config.driver;
+}
+
+/* Everything must be free; gives the memory back. */
+static inline void stop(struct virtio_blk *disk)
+{
+    check(block.config.ops->is_idle(&block)); /* R2 */
+    check(virtqueue_is_consistent(disk->queue.ring));
+    virtio_device_destroy_queues(&m.device);
+    free(disk->queue.slots);
+    free(disk->queue.bounce);
+    free(disk);
+}
+
+static inline struct block_request make_request(enum block_operation operation, uint64_t sector, void *data,
+                                                uint32_t bytes)
+{
+    return (struct block_request){.device = &block,
+                                  .sector = sector,
+                                  .sectors = bytes / 512,
+                                  .operation = (uint8_t)operation,
+                                  .segment_count = data ? 1 : 0,
+                                  .one = {data, bytes},
+                                  .status = BLOCK_PENDING,
+                                  .phase = 1,
+                                  .total_segments = data ? 1 : 0,
+                                  .shape = operation <= BLOCK_WRITE ? 0 : BLOCK_SHAPE_NO_MERGE};
+}
+
+static inline void push(struct fifo *batch, struct block_request *request)
+{
+    if (request->segment_count <= 1)
+        request->segments = &request->one;
+    request->phase = 1;
+    request->status = BLOCK_PENDING;
+    fifo_push(batch, &request->node);
+}
+
+static inline void submit(struct block_request *requests, uint32_t count)
+{
+    struct fifo batch;
+    fifo_init(&batch);
+    for (uint32_t i = 0; i < count; i++)
+        push(&batch, &requests[i]);
+    block.config.ops->submit(&block, &batch);
+    check(fifo_is_empty(&batch));
+}
+
+static inline void interrupt(struct virtio_blk *disk)
+{
+    if (fd_must_interrupt(&m.fd))
+        disk->queue.ring->config.interrupt(disk->queue.ring);
+}
+
+/* Moves `bytes` between the chain's buffers (from its `skip`th readable or writable byte on) and `flat`. */
+static inline void transfer(const struct fd_chain *chain, bool is_writable, uint32_t skip, uint8_t *flat,
+                            uint32_t bytes)
+{
+    for (uint32_t i = 0; i < chain->count && bytes > 0; i++) {
+        const struct fd_buffer *buffer = &chain->buffers[i];
+        if (buffer->is_writable != is_writable)
+            continue;
+        uint32_t from = MIN(skip, buffer->bytes), take = MIN(buffer->bytes - from, bytes);
+        skip -= from;
+        if (is_writable)
+            memcpy(buffer->data + from, flat, take);
+        else
+            memcpy(flat, buffer->data + from, take);
+        flat += take;
+        bytes -= take;
+    }
+    check_equal(bytes, 0);
+}
+
+static inline uint32_t total(const struct fd_chain *chain, bool is_writable)
+{
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < chain->count; i++)
+        bytes += chain->buffers[i].is_writable == is_writable ? chain->buffers[i].bytes : 0;
+    return bytes;
+}
+
+/* Does what the chain says, whatever its framing, and gives it back with m.answer. */
+static inline void serve(const struct fd_chain *chain)
+{
+    struct virtio_blk_req_header header;
+    uint32_t in = total(chain, true), out = total(chain, false);
+    uint8_t preset = chain->buffers[chain->count - 1].data[chain->buffers[chain->count - 1].bytes - 1];
+    check_equal(preset, 0xff); /* hazard 39 */
+    check(in >= 1 && out >= sizeof(header));
+    transfer(chain, false, 0, (uint8_t *)&header, sizeof(header));
+    check_equal(header.reserved, 0);
+    switch (header.type) {
+    case VIRTIO_BLK_T_IN:
+        check(header.sector * 512 + in - 1 <= sizeof(disk_data) && out == sizeof(header));
+        transfer(chain, true, 0, disk_data + header.sector * 512, in - 1);
+        break;
+    case VIRTIO_BLK_T_OUT:
+        check(header.sector * 512 + out - 16 <= sizeof(disk_data) && in == 1);
+        transfer(chain, false, 16, disk_data + header.sector * 512, out - 16);
+        break;
+    case VIRTIO_BLK_T_FLUSH:
+        check(header.sector == 0 && in == 1 && out == 16);
+        break;
+    case VIRTIO_BLK_T_GET_ID:
+        check(in == 21 && out == 16 && header.sector == 0);
+        transfer(chain, true, 0, (uint8_t *)"serial-0123456789abc", 20);
+        break;
+    default:
+        check(false);
+    }
+    if (m.answer != 0xff)
+        transfer(chain, true, in - 1, &m.answer, 1);
+    fd_push(&m.fd, chain->id, in);
+}
+
+static inline void device_take(void)
+{
+    while (m.fd.is_awake) {
+        while (fd_pop(&m.fd, &m.held[m.held_count]))
+            m.held_count++;
+        fd_sleep(&m.fd);
+    }
+}
+
+/* Completes the `index`th of what it holds. */
+static inline void device_complete(uint32_t index)
+{
+    check(index < m.held_count);
+    serve(&m.held[index]);
+    m.held[index] = m.held[--m.held_count];
+}
+
+static inline void device_do_all(struct virtio_blk *disk)
+{
+    device_take();
+    while (m.held_count > 0)
+        device_complete(0);
+    interrupt(disk);
+}
+
+static inline uint32_t count_finished(uint8_t status)
+{
+    uint32_t count = 0;
+    struct fifo_node *node;
+    while ((node = fifo_pop(&finished)) != NULL) {
+        count++;
+        check_equal(container_of(node, struct block_request, node)->status, status);
+    }
+    return count;
+}
+
+#endif
