@@ -110,13 +110,6 @@ $(foreach t,$(host_tests),$(eval $(call host_test_rules,$(t))))
 .PHONY: host-tests
 host-tests: $(host_tests:%=$(O)/host/%_test)
 
-# ---- The host tool: the kernel's own eclipsefs ---------------------------------------------------------
-eclipsefs_sources := tools/eclipsefs.c tools/host/host.c tools/host/block_file.c $(wildcard src/fs/eclipsefs/*.c) \
-    src/fs/bcache.c src/fs/name_list.c src/kernel/checksum.c src/kernel/string.c
-$(O)/eclipsefs: $(eclipsefs_sources) $(wildcard src/fs/*.h src/fs/*/*.h tools/host/*.h tools/host/include/*/*.h)
-	@mkdir -p $(@D)
-	$(Q)$(HOST_CC) $(host_cflags) -O2 $(eclipsefs_sources) -o $@
-
 # ---- The host tool: build/eclipsefs, from the kernel's own file-system sources --------------------------
 eclipsefs_library := $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c \
     $(addprefix eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c)) \

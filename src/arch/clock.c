@@ -11,10 +11,10 @@
 
 #include "clock_internal.h"
 
-#define GUESS_HZ   4000000000ull
-#define HZ_MIN     100000000ull
-#define HZ_MAX     20000000000ull
-#define PAIR_TRIES 10u
+#define GUESS_HZ     4000000000ull
+#define HZ_MIN       100000000ull
+#define HZ_MAX       20000000000ull
+#define MOMENT_TRIES 10u
 /* 9 years: at HZ_MAX, ticks up to then still fit in 64 bits. */
 #define FAR_FUTURE_NS (UINT64_MAX / 64)
 
@@ -89,25 +89,29 @@ static uint64_t hz_nominal(void)
     return cpu_cpuid(0, 0).eax >= 0x16 ? (cpu_cpuid(0x16, 0).eax & 0xffff) * 1000000ull : 0;
 }
 
-struct moment {
-    uint64_t ticks;
-    uint32_t count;
-};
-
-static struct moment read_moment(const struct clock_reference *reference)
+/* Not inlined, lest the loop be unrolled: an emulator translates each copy of the code when it first comes to
+ * it, which takes longer than the reading; this one copy is soon warm. */
+static noinline uint64_t read_bracketed(uint32_t (*read)(void), struct clock_moment *moment)
 {
-    struct moment moment = {0, 0};
-    uint64_t best = UINT64_MAX;
-    for (unsigned i = 0; i < PAIR_TRIES; i++) {
-        uint64_t before = cpu_timestamp();
-        uint32_t count = reference->read();
-        uint64_t width = cpu_timestamp() - before;
-        if (width >= best)
+    uint64_t before = cpu_timestamp();
+    uint32_t count = read();
+    uint64_t width = cpu_timestamp() - before;
+    *moment = (struct clock_moment){before + width / 2, count};
+    return width;
+}
+
+struct clock_moment clock_read_moment(uint32_t (*read)(void))
+{
+    struct clock_moment best = {0, 0}, moment;
+    uint64_t best_width = UINT64_MAX;
+    for (unsigned i = 0; i < MOMENT_TRIES; i++) {
+        uint64_t width = read_bracketed(read, &moment);
+        if (width >= best_width)
             continue;
-        best = width;
-        moment = (struct moment){before + width / 2, count};
+        best_width = width;
+        best = moment;
     }
-    return moment;
+    return best;
 }
 
 /* 0 when it is not there or stands still. The wait is bounded by the TSC, at the highest rate there is. */
@@ -118,11 +122,11 @@ static uint64_t measure_hz(struct clock_reference *reference)
     uint32_t window = (uint32_t)muldiv(reference->window_ns, reference->hz, NSEC_PER_SEC);
     uint64_t patience = muldiv(8 * reference->window_ns, HZ_MAX, NSEC_PER_SEC);
     assert(window > 0 && window < reference->mask / 2);
-    struct moment start = read_moment(reference);
+    struct clock_moment start = clock_read_moment(reference->read);
     while (((reference->read() - start.count) & reference->mask) < window)
         if (cpu_timestamp() - start.ticks > patience)
             return 0;
-    struct moment end = read_moment(reference);
+    struct clock_moment end = clock_read_moment(reference->read);
     uint32_t counted = (end.count - start.count) & reference->mask;
     return counted >= window ? muldiv(end.ticks - start.ticks, reference->hz, counted) : 0;
 }

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* Between clock.c and clock_reference.c: a counter of known rate to measure the time-stamp counter by. */
+/* Between clock.c and what it measures by, or what is measured by it (lapic.c). */
 #ifndef ARCH_CLOCK_INTERNAL_H
 #define ARCH_CLOCK_INTERNAL_H
 
 #include <kernel/base/types.h>
 
+/* A counter and the time-stamp counter at the same moment. */
+struct clock_moment {
+    uint64_t ticks;
+    uint32_t count;
+};
+/* The tightest of a few readings, so that a host which stops us within one spoils only that one. */
+struct clock_moment clock_read_moment(uint32_t (*read)(void));
+
+/* A counter of known rate, which counts up. */
 struct clock_reference {
     const char *name;
     bool (*start)(void); /* false: not there or does not count */

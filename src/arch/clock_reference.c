@@ -157,6 +157,8 @@ static uint64_t days_since_1970(uint64_t year, uint64_t month, uint64_t day)
 /* An update between two register reads gives nonsense: so the same text twice, or none. */
 uint64_t clock_read_cmos(void)
 {
+    if (cmos_read(CMOS_STATUS_A) == 0xff) /* no such device */
+        return 0;
     struct calendar c = read_calendar(), again = c;
     for (unsigned i = 0; i < CMOS_READS_MAX; i++, c = again) {
         again = read_calendar();

@@ -14,6 +14,8 @@
 #include <kernel/base/bits.h>
 #include <kernel/entry.h>
 
+#include "clock_internal.h"
+
 #define MSR_APIC_BASE      0x1bu
 #define APIC_BASE_X2APIC   BIT(10)
 #define APIC_BASE_ENABLE   BIT(11)
@@ -56,7 +58,6 @@ enum lapic_register {
 #define PIC_SLAVE  0xa0u
 
 #define CALIBRATE_NS     (1 * NSEC_PER_MSEC)
-#define CALIBRATE_TRIES  8u
 #define COMMAND_SPIN_MAX 100000u
 
 volatile uint32_t *lapic_eoi_register;
@@ -138,37 +139,23 @@ static void set_local_vectors(void)
     lapic_eoi(); /* whatever the firmware left in service */
 }
 
-/* A pair of readings as close together as a few tries give: a host that stops us between two of them spoils
- * only that try. */
-static void read_pair(uint64_t *ticks, uint32_t *count)
+static uint32_t read_timer(void)
 {
-    uint64_t best = UINT64_MAX;
-    for (unsigned i = 0; i < CALIBRATE_TRIES; i++) {
-        uint64_t before = cpu_timestamp();
-        uint32_t now = read_register(LAPIC_TIMER_CURRENT);
-        uint64_t after = cpu_timestamp();
-        if (after - before >= best)
-            continue;
-        best = after - before;
-        *ticks = before + best / 2;
-        *count = now;
-    }
+    return read_register(LAPIC_TIMER_CURRENT);
 }
 
 static void calibrate_timer(void)
 {
-    uint64_t start_ticks = 0, end_ticks = 0;
-    uint32_t start = 0, end = 0;
     write_register(LAPIC_LVT_TIMER, LVT_MASKED | TRAP_TIMER);
     write_register(LAPIC_TIMER_DIVIDE, TIMER_DIVIDE_BY_16);
     write_register(LAPIC_TIMER_INITIAL, UINT32_MAX);
-    read_pair(&start_ticks, &start);
+    struct clock_moment start = clock_read_moment(read_timer);
     clock_spin_ns(CALIBRATE_NS);
-    read_pair(&end_ticks, &end);
+    struct clock_moment end = clock_read_moment(read_timer);
     write_register(LAPIC_TIMER_INITIAL, 0);
 
-    uint64_t ns = muldiv(end_ticks - start_ticks, NSEC_PER_SEC, clock.hz);
-    timer_ticks_per_ns_32 = ns ? muldiv(start - end, 1ull << 32, ns) : 0;
+    uint64_t ns = muldiv(end.ticks - start.ticks, NSEC_PER_SEC, clock.hz);
+    timer_ticks_per_ns_32 = ns ? muldiv(start.count - end.count, 1ull << 32, ns) : 0;
     if (timer_ticks_per_ns_32 == 0) {
         kernel_warn("lapic", "its timer does not count: 62.5 MHz assumed");
         timer_ticks_per_ns_32 = (1ull << 32) / 16;

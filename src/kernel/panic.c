@@ -67,6 +67,20 @@ void backtrace_print(uint64_t frame_pointer, uint64_t instruction)
     }
 }
 
+/* A jump through a bad pointer leaves an instruction pointer in no function, and before any prologue: then
+ * the caller is what the stack pointer points at. */
+static void print_frame(const struct trap_frame *frame)
+{
+    uint64_t offset, caller;
+    bool is_nowhere = symbol_lookup(frame->rip, &offset) == NULL;
+    if (is_nowhere && read_word(frame->rsp, &caller) && symbol_lookup(caller, &offset)) {
+        print_address(0, frame->rip);
+        backtrace_print(frame->rbp, caller);
+    } else {
+        backtrace_print(frame->rbp, frame->rip);
+    }
+}
+
 static const char *thread_name_of(uint32_t cpu)
 {
     const struct cpu *block = cpu_get(cpu);
@@ -109,7 +123,7 @@ static void print_this_cpu(const struct trap_frame *frame)
 {
     console_printf("CPU %u, thread %s, preempt_count 0x%x, interrupt_depth %u:\n", cpu_id(),
                    thread_name_of(cpu_id()), cpu_read(preempt_count), cpu_read(interrupt_depth));
-    backtrace_print(frame->rbp, frame->rip);
+    print_frame(frame);
 }
 
 static void print_other_cpus(void)
@@ -120,7 +134,7 @@ static void print_other_cpus(void)
         console_printf("CPU %u, thread %s%s\n", cpu, thread_name_of(cpu),
                        read_once(is_stopped[cpu]) ? ":" : ", did not stop");
         if (read_once(is_stopped[cpu]))
-            backtrace_print(stopped_frames[cpu].rbp, stopped_frames[cpu].rip);
+            print_frame(&stopped_frames[cpu]);
     }
 }
 
@@ -163,10 +177,11 @@ void panic_at(const struct trap_frame *frame, const char *format, ...)
     report(frame, format, arguments);
 }
 
-/* The registers here, as an exception at the caller would have found those that a call preserves. */
+/* The registers here, as an exception at the caller would have found those that a call preserves. `rip` is
+ * the call's last byte: the return address may be in the next function already. */
 void panic(const char *format, ...)
 {
-    struct trap_frame frame = {.rip = (uintptr_t)__builtin_return_address(0),
+    struct trap_frame frame = {.rip = (uintptr_t)__builtin_return_address(0) - 1,
                                .rsp = (uintptr_t)__builtin_frame_address(0) + 16,
                                .rbp = *(uint64_t *)__builtin_frame_address(0)};
     va_list arguments;

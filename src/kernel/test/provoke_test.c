@@ -42,6 +42,7 @@ KTEST(provoke_execution_of_data, KTEST_PROVOKE)
     static const char code[] = "\xc3";
     void (*volatile run)(void) = (void (*)(void))(uintptr_t)code;
     run();
+    __asm__ volatile(""); /* it stays a call, which has a return address */
 }
 
 static noinline uint64_t recurse(uint64_t depth)
