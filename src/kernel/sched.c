@@ -11,6 +11,11 @@
  * A thread preempted between its announcement and its sleep stays runnable and its sleep is called off: it
  * may not have looked at its condition yet, whose wake-up may have been before the announcement (S2).
  *
+ * A sleeper with nobody to switch to rests: its CPU halts on its stack. To everybody else the CPU idles
+ * (`current` is the idle thread) and the thread sleeps, but a wake-up makes it RUNNING where it is, on no
+ * queue (S3): nobody can take it from under the CPU, and when it is the next to run, as at queue depth 1,
+ * nothing is switched. The idle thread is for CPUs that have no sleeper: before the first, after an exit.
+ *
  * Slices: the hardware timer is armed only while a thread of the running one's priority waits or a deferred
  * call is pending. The idle thread is never queued and runs with preemption off but for that. */
 #include <kernel/entry.h>
@@ -61,14 +66,19 @@ static noinline void arm_slice(struct run_queue *queue, const struct thread *run
     timer_set_slice(queue->timers, end_ns > now_ns ? end_ns : now_ns + SCHED_SLICE_NS);
 }
 
+static always_inline void disarm_slice(struct run_queue *queue)
+{
+    queue->is_slice_armed = false;
+    timer_set_slice(queue->timers, UINT64_MAX);
+}
+
 static always_inline void start_slice(struct run_queue *queue, const struct thread *next, uint64_t now_ns)
 {
     if ((queue->bitmap >> next->priority & 1) != 0 || !fifo_is_empty(&queue->deferred)) {
         queue->is_slice_armed = true;
         timer_set_slice(queue->timers, now_ns + SCHED_SLICE_NS);
     } else if (queue->is_slice_armed) {
-        queue->is_slice_armed = false;
-        timer_set_slice(queue->timers, UINT64_MAX);
+        disarm_slice(queue);
     }
 }
 
@@ -145,6 +155,59 @@ static always_inline bool must_run_deferred(struct run_queue *queue, const struc
            (!next->was_woken_by_io || ++queue->deferred_switches >= SCHED_DEFER_MAX);
 }
 
+static void begin_halt(struct run_queue *queue)
+{
+    queue->idle_sequence++;
+    queue->halted_since_ns = clock_ns();
+    cpu_write(is_idle, true);
+    queue->idle_sequence++;
+}
+
+void sched_end_halt(void)
+{
+    struct run_queue *queue = this_run_queue();
+    uint64_t halted_ns = clock_ns() - queue->halted_since_ns;
+    queue->idle_sequence++;
+    cpu_write(halted_ns, cpu_read(halted_ns) + halted_ns);
+    cpu_write(is_idle, false);
+    thread_current()->last_switch_ns += halted_ns; /* it did not run */
+    queue->idle_sequence++;
+}
+
+/* Interrupts off before and after. What becomes runnable after the caller's last look comes with an
+ * interrupt, and that ends the halt: the two steps from "interrupts off" to "halted" are one (R7 without a
+ * lost wake-up). */
+static void halt(struct run_queue *queue)
+{
+    begin_halt(queue);
+    preempt_disable();
+    cpu_halt_enabling_interrupts();
+    interrupts_disable();
+    preempt_enable_no_reschedule();
+    sched_interrupt_begins();
+}
+
+/* Rests until something is there to run; the queue is locked before and after. True: `self` was woken, and
+ * has the CPU again without a switch (S3). */
+static always_inline bool rest(struct run_queue *queue, struct thread *self)
+{
+    queue->resting = self;
+    queue->current = queue->idle;
+    if (unlikely(queue->is_slice_armed))
+        disarm_slice(queue);
+    do {
+        run_queue_unlock(queue);
+        if (cpu_count() == 1 || !sched_steal(queue))
+            halt(queue);
+        run_queue_lock(queue);
+    } while (self->state == THREAD_BLOCKED && queue->bitmap == 0);
+    queue->resting = NULL;
+    queue->current = self;
+    if (unlikely(!thread_may_run_on(self, queue->cpu)))
+        want_reschedule(); /* its affinity has changed while it slept */
+    return self->state != THREAD_BLOCKED;
+}
+
 /* The running thread leaves the CPU: asleep or dead, as its state says. Interrupts off. True when the caller
  * must look at preempt_count. */
 static always_inline bool leave_cpu(bool is_exit)
@@ -163,12 +226,17 @@ static always_inline bool leave_cpu(bool is_exit)
             ready = most_urgent(queue);
             next = list_entry(ready->next, struct thread, run_node);
         }
-        if (likely(!must_run_deferred(queue, next))) {
-            if (likely(ready))
-                dequeue_first(queue, ready, next);
+        if (unlikely(must_run_deferred(queue, next))) {
+            run_deferred_unlocked(queue);
+        } else if (ready) {
+            dequeue_first(queue, ready, next);
             break;
+        } else if (is_exit) {
+            break;
+        } else if (rest(queue, previous)) {
+            run_queue_unlock(queue);
+            return true;
         }
-        run_deferred_unlocked(queue);
     }
     if (is_exit)
         queue->left = previous;
@@ -332,6 +400,13 @@ void sched_defer(struct sched_deferred *deferred)
     }
 }
 
+bool sched_is_worth_deferring(void)
+{
+    const struct run_queue *queue = this_run_queue();
+    debug_assert(!preempt_is_enabled());
+    return read_once(queue->bitmap) != 0 || !fifo_is_empty(&queue->deferred);
+}
+
 void sched_run_deferred(void)
 {
     preempt_disable();
@@ -339,35 +414,6 @@ void sched_run_deferred(void)
     if (!fifo_is_empty(&queue->deferred))
         make_deferred_calls(queue);
     preempt_enable();
-}
-
-static void begin_halt(struct run_queue *queue)
-{
-    queue->idle_sequence++;
-    queue->halted_since_ns = clock_ns();
-    cpu_write(is_idle, true);
-    queue->idle_sequence++;
-}
-
-void sched_end_halt(void)
-{
-    struct run_queue *queue = this_run_queue();
-    queue->idle_sequence++;
-    cpu_write(halted_ns, cpu_read(halted_ns) + (clock_ns() - queue->halted_since_ns));
-    cpu_write(is_idle, false);
-    queue->idle_sequence++;
-}
-
-/* A thread that becomes runnable after give_way() comes with an interrupt, and that ends the halt: the two
- * steps from "interrupts off" to "halted" are one (R7 without a lost wake-up). */
-static void halt(struct run_queue *queue)
-{
-    begin_halt(queue);
-    preempt_disable();
-    cpu_halt_enabling_interrupts();
-    interrupts_disable();
-    preempt_enable_no_reschedule();
-    sched_interrupt_begins();
 }
 
 noreturn void sched_idle(void)

@@ -43,6 +43,9 @@ struct sched_deferred {
 };
 /* Queues it on this CPU unless it is pending there. Thread context, preemption off. */
 void sched_defer(struct sched_deferred *deferred);
+/* False: nobody waits for this CPU, so a call would be made at once, when the caller sleeps; it may as well
+ * make it itself. A guess. Preemption off. */
+bool sched_is_worth_deferring(void);
 /* Makes all pending calls of this CPU now. Thread context. */
 void sched_run_deferred(void);
 

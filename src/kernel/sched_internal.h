@@ -27,6 +27,7 @@ struct run_queue {
     struct thread *current;     /* q, peeked at */
     struct thread *idle;        /* I */
     struct thread *left;      /* q: just switched away for good, or to go to another CPU; see finish_switch */
+    struct thread *resting;   /* q, ci: asleep, and the CPU halts on its stack; `current` is `idle` then */
     struct timer_cpu *timers; /* I */
     struct fifo deferred;     /* c: struct sched_deferred */
     struct fifo wakes;        /* ci: the batch, by wake_node */
@@ -57,16 +58,14 @@ static always_inline struct run_queue *this_run_queue(void)
     return queue;
 }
 
-/* With interrupts off. Not spin_lock_irq: it would save the flag, and unlocking may switch threads. */
+/* With interrupts off: who locks it may be another thread than who unlocks it. */
 static always_inline void run_queue_lock(struct run_queue *queue)
 {
-    lockdep_acquire(&queue->lock.dep, &queue->lock, LOCKDEP_SPIN_IRQ);
-    spin_acquire(&queue->lock);
+    spin_lock_interrupts_off(&queue->lock);
 }
 static always_inline void run_queue_unlock(struct run_queue *queue)
 {
-    lockdep_release(&queue->lock.dep, &queue->lock);
-    __atomic_store_n(&queue->lock.is_locked, 0, __ATOMIC_RELEASE);
+    spin_unlock_interrupts_off(&queue->lock);
 }
 
 static always_inline bool is_queued(const struct thread *thread)

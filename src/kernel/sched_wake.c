@@ -60,12 +60,21 @@ static void tell(uint32_t cpu)
         smp_send_reschedule(cpu);
 }
 
+/* The CPU halts although its resting thread was woken (S3). This CPU would have seen it already. */
+static always_inline bool must_end_rest(const struct run_queue *queue)
+{
+    return queue->resting && queue->resting->state != THREAD_BLOCKED && queue->cpu != cpu_id();
+}
+
+/* Interrupts go out with the lock free: whoever gets one wants it first of all. */
 static void unlock_and_tell(struct run_queue *queue)
 {
-    bool must = must_tell(queue);
+    bool must = must_tell(queue), must_interrupt = must_end_rest(queue);
     run_queue_unlock(queue);
     if (must)
         tell(queue->cpu);
+    else if (must_interrupt)
+        smp_send_reschedule(queue->cpu);
 }
 
 static bool is_idle_now(const struct run_queue *queue)
@@ -111,12 +120,13 @@ void sched_place(struct thread *thread)
     unlock_and_tell(queue);
 }
 
-/* BLOCKED becomes RUNNING (S1: it is about to sleep, and will not) or RUNNABLE. True: on no queue yet. */
+/* BLOCKED becomes RUNNING (S1: it is about to sleep, and will not; S3: it rests) or RUNNABLE. True: on no
+ * queue yet. */
 static always_inline bool end_sleep(struct run_queue *queue, struct thread *thread, bool is_io)
 {
     trace(TRACE_WAKE, (uint64_t)thread, queue->cpu);
     thread->was_woken_by_io = is_io;
-    if (unlikely(thread == queue->current)) {
+    if (unlikely(thread == queue->current || thread == queue->resting)) {
         write_once(thread->state, THREAD_RUNNING);
         return false;
     }
@@ -136,7 +146,7 @@ static bool wake_now(struct thread *thread)
     struct run_queue *queue = lock_queue_of(thread);
     bool was_blocked = thread->state == THREAD_BLOCKED;
     if (!was_blocked || !end_sleep(queue, thread, false)) {
-        run_queue_unlock(queue);
+        unlock_and_tell(queue);
     } else if (stays_home(queue, thread)) {
         enqueue(queue, thread, false);
         unlock_and_tell(queue);
@@ -173,6 +183,12 @@ bool thread_wake(struct thread *thread)
     struct run_queue *local = this_run_queue();
     if (local->wake_batch_depth == 0)
         return wake_at_once(thread, flags);
+    if (thread == local->resting) { /* S3: only this CPU could run it, and that is in this interrupt */
+        thread->was_woken_by_io = true;
+        write_once(thread->state, THREAD_RUNNING);
+        interrupts_restore(flags);
+        return true;
+    }
     bool was_blocked = read_once(thread->state) == THREAD_BLOCKED;
     collect(local, thread);
     interrupts_restore(flags);

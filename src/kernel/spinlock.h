@@ -55,20 +55,30 @@ static always_inline void spin_unlock(struct spinlock *lock)
     preempt_enable();
 }
 
+/* For an interrupt handler, or whoever else has interrupts off already and leaves them off. */
+static always_inline void spin_lock_interrupts_off(struct spinlock *lock)
+{
+    lockdep_acquire(&lock->dep, lock, LOCKDEP_SPIN_IRQ);
+    spin_acquire(lock);
+}
+static always_inline void spin_unlock_interrupts_off(struct spinlock *lock)
+{
+    lockdep_release(&lock->dep, lock);
+    __atomic_store_n(&lock->is_locked, 0, __ATOMIC_RELEASE);
+}
+
 /* Returns what spin_unlock_irq needs. */
 must_check static always_inline uint64_t spin_lock_irq(struct spinlock *lock)
 {
     uint64_t flags = interrupts_save();
-    lockdep_acquire(&lock->dep, lock, LOCKDEP_SPIN_IRQ);
-    spin_acquire(lock);
+    spin_lock_interrupts_off(lock);
     return flags;
 }
 
 /* A reschedule that was wanted meanwhile happens here when nothing else holds it off. */
 static always_inline void spin_unlock_irq(struct spinlock *lock, uint64_t flags)
 {
-    lockdep_release(&lock->dep, lock);
-    __atomic_store_n(&lock->is_locked, 0, __ATOMIC_RELEASE);
+    spin_unlock_interrupts_off(lock);
     if (interrupts_were_enabled(flags)) {
         interrupts_enable();
         if (unlikely(cpu_read(preempt_count) == 0))

@@ -293,8 +293,48 @@ KTEST(sched_idle_time_is_halted_time, KTEST_FAST)
     thread_sleep_ns(20 * NSEC_PER_MSEC);
     sched_stats(cpu_id(), &after);
     ktest_expect(after.idle_ns - before.idle_ns > NSEC_PER_MSEC);
-    ktest_expect(after.switches > before.switches);
     ktest_expect(sched_busy_ns() < clock_ns() * cpu_count());
+}
+
+/* S3: who sleeps and wakes with nobody to run between is not switched. Somebody may be, now and then. */
+KTEST(sched_rests_without_a_switch, KTEST_FAST)
+{
+    unsigned undisturbed = 0;
+    test_stay_here();
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t switches = thread_current()->switches, ran_ns = thread_current()->cpu_ns;
+        uint64_t start_ns = clock_ns();
+        thread_sleep_ns(NSEC_PER_MSEC);
+        undisturbed += thread_current()->switches == switches;
+        ktest_expect(clock_ns() - start_ns >= NSEC_PER_MSEC);
+        ktest_expect(thread_current()->cpu_ns - ran_ns <
+                     clock_ns() - start_ns); /* it did not run all the time */
+    }
+    ktest_expect(undisturbed > 0);
+}
+
+static void rest_and_report(void *argument)
+{
+    uint32_t *woke_on = argument;
+    thread_prepare_sleep("test", woke_on);
+    if (read_once(*woke_on) == CPU_MAX)
+        (void)sched_sleep_until(clock_ns() + TEST_LIMIT_NS);
+    thread_cancel_sleep();
+    write_once(*woke_on, cpu_id());
+}
+
+/* Its CPU halts on its stack, and yet it must go on elsewhere. */
+KTEST(sched_moves_a_resting_thread, KTEST_SMP)
+{
+    test_stay_here();
+    uint32_t here = cpu_id(), there = here == 0 ? 1 : 0, woke_on = CPU_MAX;
+    struct thread *thread = test_spawn(rest_and_report, &woke_on, 0, 1ull << there);
+    ktest_expect(test_wait_until_blocked(thread));
+    thread_sleep_ns(NSEC_PER_MSEC);
+    ktest_expect_equal(thread_set_affinity(thread, 1ull << here), 0);
+    thread_wake(thread);
+    thread_join(thread);
+    ktest_expect_equal(woke_on, here);
 }
 
 /* ---- Sleeping and waking --------------------------------------------------------------------------- */

@@ -27,6 +27,14 @@ static inline void spin_unlock(struct spinlock *lock)
     assert(lock->is_locked);
     lock->is_locked = false;
 }
+static inline void spin_lock_interrupts_off(struct spinlock *lock)
+{
+    spin_lock(lock);
+}
+static inline void spin_unlock_interrupts_off(struct spinlock *lock)
+{
+    spin_unlock(lock);
+}
 static inline uint64_t spin_lock_irq(struct spinlock *lock)
 {
     spin_lock(lock);
