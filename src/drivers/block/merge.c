@@ -12,7 +12,7 @@
 #include <arch/clock.h>
 #include <kernel/trace.h>
 
-static bool is_mergeable(const struct block_request *a, const struct block_request *b)
+static always_inline bool is_mergeable(const struct block_request *a, const struct block_request *b)
 {
     const struct block_limits *limits = &a->device->limits;
     return a->operation == b->operation && ((a->shape | b->shape) & ~BLOCK_SHAPE_MERGED) == 0 &&
@@ -20,15 +20,14 @@ static bool is_mergeable(const struct block_request *a, const struct block_reque
            a->total_segments + b->total_segments <= limits->max_segments;
 }
 
-bool block_merge_is_back(const struct block_request *leader, const struct block_request *request)
+static always_inline bool continues(const struct block_request *leader, const struct block_request *request)
 {
     return leader->sector + leader->total_sectors == request->sector && is_mergeable(leader, request);
 }
 
 /* `request`, and what follows it, go behind all that follows `leader`. */
-void block_merge_back(struct block_request *leader, struct block_request *request)
+static always_inline void append(struct block_request *leader, struct block_request *request)
 {
-    assert(leader->device == request->device && leader->sector + leader->total_sectors == request->sector);
     if (!(leader->shape & BLOCK_SHAPE_MERGED)) {
         leader->shape |= BLOCK_SHAPE_MERGED;
         leader->merged_head = NULL;
@@ -48,6 +47,17 @@ void block_merge_back(struct block_request *leader, struct block_request *reques
     trace(TRACE_BLOCK_MERGE, (uintptr_t)request, (uintptr_t)leader);
 }
 
+bool block_merge_is_back(const struct block_request *leader, const struct block_request *request)
+{
+    return continues(leader, request);
+}
+
+void block_merge_back(struct block_request *leader, struct block_request *request)
+{
+    assert(leader->device == request->device && leader->sector + leader->total_sectors == request->sector);
+    append(leader, request);
+}
+
 /* `request` becomes the leader of `leader` and of what followed that. */
 void block_merge_front(struct block_request *leader, struct block_request *request)
 {
@@ -61,11 +71,10 @@ void block_merge_batch(struct fifo *list, struct block_batch *batch, uint64_t no
     struct fifo_node *next = list->head, **tail = &batch->leaders.head, **link = tail;
     struct block_request *leader = NULL;
     struct block_device *device = request_of(next)->device;
-    uint32_t count = 0;
+    uint32_t count = 0, merges = 0, epoch = read_once(device->epoch);
 
     fifo_init(&batch->refused);
-    batch->merges = 0;
-    batch->epoch = read_once(device->epoch);
+    batch->epoch = epoch;
     while (next) {
         struct block_request *request = request_of(next);
         next = next->next;
@@ -74,20 +83,20 @@ void block_merge_batch(struct fifo *list, struct block_batch *batch, uint64_t no
             continue;
         }
         request->submitted_ns = now_ns;
-        request->epoch = (uint8_t)batch->epoch;
+        request->epoch = (uint8_t)epoch;
         if (unlikely(request->shape & BLOCK_SHAPE_REFUSED)) {
             fifo_push(&batch->refused, &request->node);
             continue;
         }
         if (leader) {
-            if (unlikely(block_merge_is_back(leader, request))) {
-                block_merge_back(leader, request);
-                batch->merges++;
+            if (unlikely(continues(leader, request))) {
+                append(leader, request);
+                merges++;
                 continue;
             }
-            if (unlikely(block_merge_is_back(request, leader))) {
+            if (unlikely(continues(request, leader))) {
                 block_merge_front(leader, request);
-                batch->merges++;
+                merges++;
                 *link = &request->node;
                 tail = &request->node.next;
                 leader = request;
@@ -103,6 +112,7 @@ void block_merge_batch(struct fifo *list, struct block_batch *batch, uint64_t no
     *tail = NULL;
     batch->leaders.tail = tail;
     batch->count = count;
+    batch->merges = merges;
     *list = others;
     if (fifo_is_empty(&others))
         fifo_init(list);

@@ -99,12 +99,9 @@ static noinline void examine(struct block_request *request)
     }
 }
 
-/* The layer's fields, and the bounds: with one look for what is plain. */
-static always_inline void prepare(struct block_request *request)
+/* The layer's fields. */
+static always_inline void begin(struct block_request *request)
 {
-    const struct block_device *device = request->device;
-    uint64_t capacity = read_once(device->sectors), sector = request->sector;
-    uint32_t sectors = request->sectors;
     assert(request->phase == 0); /* R1: not submitted already */
     request->status = BLOCK_PENDING;
     request->phase = 1;
@@ -113,19 +110,33 @@ static always_inline void prepare(struct block_request *request)
     request->total_segments = 1;
     request->piece_first_segment = 0;
     request->merged_head = NULL;
-    request->total_sectors = sectors;
+    request->total_sectors = request->sectors;
     request->piece_offset_bytes = 0;
     request->piece_bytes = 0;
-    trace(TRACE_BLOCK_SUBMIT, (uintptr_t)request, sector);
+}
+
+/* A read or write of one buffer that the device takes as it is: nothing else is to be examined. */
+static always_inline bool is_plain(const struct block_request *request)
+{
+    const struct block_device *device = request->device;
+    uint64_t capacity = read_once(device->sectors), sector = request->sector;
+    uint32_t sectors = request->sectors;
     if (unlikely(request->operation > BLOCK_WRITE || request->segment_count != 1 ||
                  sectors - 1 >= device->plain_sectors_max || ((sector | sectors) & device->sector_mask) ||
                  sector > capacity || capacity - sector < sectors ||
-                 (request->operation == BLOCK_WRITE && device->is_read_only))) {
+                 (request->operation == BLOCK_WRITE && device->is_read_only)))
+        return false;
+    assert(request->segments[0].bytes == sectors << BLOCK_SECTOR_SHIFT);
+    debug_assert(is_direct_map(request->segments[0].data, request->segments[0].bytes));
+    return true;
+}
+
+static always_inline void prepare(struct block_request *request)
+{
+    begin(request);
+    trace(TRACE_BLOCK_SUBMIT, (uintptr_t)request, request->sector);
+    if (unlikely(!is_plain(request)))
         examine(request);
-    } else {
-        assert(request->segments[0].bytes == sectors << BLOCK_SECTOR_SHIFT);
-        debug_assert(is_direct_map(request->segments[0].data, request->segments[0].bytes));
-    }
 }
 
 /* ---- Plugs ------------------------------------------------------------------------------------------ */
@@ -137,6 +148,13 @@ static cold void finish_refused(struct fifo *refused)
         request_of(node)->phase = 0;
     }
     block_finish(refused->head);
+}
+
+static cold void finish_refused_alone(struct block_request *request)
+{
+    struct fifo refused = FIFO_INIT(refused);
+    fifo_push(&refused, &request->node);
+    finish_refused(&refused);
 }
 
 /* Until nothing is listed any more, in a plug that is in its context's slot. */
@@ -183,27 +201,59 @@ void block_context_end(struct block_plug *context, struct block_plug *local)
     *block_plug_slot() = NULL;
 }
 
-static noinline void submit_alone(struct block_plug **slot, struct block_request *request)
+/* A request that shares its dispatch with no other: there is nothing to sort or merge. It was not refused;
+ * the context has no plug. */
+static noinline void dispatch_alone(struct block_plug **slot, struct block_request *request)
 {
     struct block_plug plug;
+    struct block_batch batch;
     plug_init(&plug);
-    fifo_push(&plug.requests, &request->node);
+    plug.is_flushing = true;
     *slot = &plug;
-    block_plug_flush(&plug);
+    fifo_init(&batch.leaders);
+    fifo_push(&batch.leaders, &request->node);
+    batch.count = 1;
+    batch.merges = 0;
+    batch.epoch = read_once(request->device->epoch);
+    request->epoch = (uint8_t)batch.epoch;
+    request->submitted_ns = clock_ns();
+    block_queue_run(&plug, request->device, &batch);
+    if (unlikely(!fifo_is_empty(&plug.requests))) { /* what done submitted meanwhile */
+        plug.is_flushing = false;
+        block_plug_flush(&plug);
+    }
     *slot = NULL;
 }
 
+/* What is not simply listed. */
+static noinline void submit_oddly(struct block_plug **slot, struct block_request *request)
+{
+    struct block_plug *plug = *slot;
+    trace(TRACE_BLOCK_SUBMIT, (uintptr_t)request, request->sector);
+    if (!is_plain(request))
+        examine(request);
+    if (plug) {
+        fifo_push(&plug->requests, &request->node);
+        if (++plug->count >= BLOCK_PLUG_MAX)
+            block_plug_flush(plug);
+    } else if (unlikely(request->shape & BLOCK_SHAPE_REFUSED)) {
+        finish_refused_alone(request);
+    } else {
+        dispatch_alone(slot, request);
+    }
+}
+
+/* Calls nothing but at its end, so that it need save no registers. */
 void block_submit(struct block_request *request)
 {
     struct block_plug **slot = block_plug_slot(), *plug = *slot;
-    prepare(request);
-    if (unlikely(!plug)) {
-        submit_alone(slot, request);
+    begin(request);
+    if (unlikely(!plug || plug->count >= BLOCK_PLUG_MAX - 1 || trace_is_on || !is_plain(request))) {
+        submit_oddly(slot, request);
         return;
     }
     fifo_push(&plug->requests, &request->node);
-    if (unlikely(++plug->count >= BLOCK_PLUG_MAX))
-        block_plug_flush(plug);
+    plug->count++;
 }
 
 void block_plug(struct block_plug *plug)
@@ -257,9 +307,9 @@ static void flush_deferred(struct sched_deferred *call)
     *slot = saved;
 }
 
+/* With the plug's slot as the caller found it; preemption off. */
 static void submit_deferred(struct block_request *request)
 {
-    preempt_disable();
     struct deferred_plug *deferred = &deferred_plugs[cpu_id()];
     if (unlikely(!deferred->call.call)) {
         deferred->call.call = flush_deferred;
@@ -270,7 +320,6 @@ static void submit_deferred(struct block_request *request)
         flush_deferred(&deferred->call);
     else if (!deferred->call.is_pending)
         sched_defer(&deferred->call);
-    preempt_enable();
 }
 
 void block_wait_done(struct block_request *request)
@@ -290,8 +339,15 @@ int block_submit_and_wait(struct block_request *request)
     completion_init(&completion);
     request->owner = &completion;
     request->done = block_wait_done;
-    block_plug_flush_own();
-    submit_deferred(request);
+    struct block_plug **slot = &thread_current()->plug;
+    if (unlikely(*slot))
+        block_plug_flush_own();
+    preempt_disable();
+    if (likely(!*slot) && !sched_is_worth_deferring())
+        dispatch_alone(slot, request);
+    else
+        submit_deferred(request);
+    preempt_enable();
     completion_wait(&completion);
     return likely(request->status == BLOCK_OK) ? 0 : block_status_to_error(request->status);
 }

@@ -74,7 +74,7 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
     struct block_device *outer = context->dispatching;
     bool outer_must_rerun = context->must_rerun, was_idle, again;
     context->dispatching = device;
-    do {
+    for (;;) {
         uint32_t count = exchange_batch(device, batch, &was_idle);
         if (count == 0)
             break;
@@ -85,9 +85,11 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
         again = context->must_rerun;
         if (unlikely(!fifo_is_empty(&batch->leaders)))
             again |= block_queue_put_back(device, &batch->leaders, batch->leaders.head != first, was_idle);
+        if (likely(!again))
+            break;
         fifo_init(&batch->leaders);
         batch->count = batch->merges = 0;
-    } while (unlikely(again));
+    }
     context->dispatching = outer;
     context->must_rerun = outer_must_rerun;
 }
@@ -215,9 +217,15 @@ static struct fifo_node *account_leaders(struct block_device *device, struct fif
 
 void block_finish(struct fifo_node *node)
 {
+    struct block_plug local, *context = NULL; /* for what an owner's done submits */
     while (node) {
         struct block_request *request = request_of(node);
         void (*done)(struct block_request *) = request->done;
+        if (done == block_wait_done) {
+            node = node->next; /* its thread may end it now */
+            complete(request->owner);
+            continue;
+        }
         if (likely(done == block_group_done)) {
             struct fifo_node *last = node;
             uint32_t count = 1;
@@ -230,11 +238,12 @@ void block_finish(struct fifo_node *node)
             continue;
         }
         node = node->next; /* done may free or submit the request */
-        if (likely(done == block_wait_done))
-            complete(request->owner);
-        else
-            done(request);
+        if (!context)
+            context = block_context_begin(&local);
+        done(request);
     }
+    if (unlikely(context))
+        block_context_end(context, &local);
 }
 
 /* In an interrupt the wakes are batched already. */
@@ -251,9 +260,18 @@ static void finish(struct fifo_node *node)
     preempt_enable();
 }
 
+/* What waits in the queue goes to the driver: at once, or by whoever of this context is dispatching there. */
+static noinline void continue_queue(struct block_device *device)
+{
+    struct block_plug *context = *block_plug_slot();
+    if (context && context->dispatching == device)
+        context->must_rerun = true;
+    else
+        block_restart(device);
+}
+
 void block_complete(struct block_device *device, struct fifo *leaders)
 {
-    struct block_plug local, *context = block_context_begin(&local);
     uint64_t now_ns = clock_ns();
     uint64_t flags = spin_lock_irq(&device->lock);
     struct fifo_node *finished = account_leaders(device, leaders, now_ns);
@@ -262,17 +280,9 @@ void block_complete(struct block_device *device, struct fifo *leaders)
     spin_unlock_irq(&device->lock, flags);
 
     fifo_init(leaders);
-    if (unlikely(is_waiting)) { /* R5; before done, so that the device has work meanwhile */
-        if (context->dispatching == device) {
-            context->must_rerun = true;
-        } else {
-            struct block_batch batch = {.count = 0};
-            fifo_init(&batch.leaders);
-            block_queue_run(context, device, &batch);
-        }
-    }
+    if (unlikely(is_waiting)) /* R5; before done, so that the device has work meanwhile */
+        continue_queue(device);
     finish(finished);
     if (unlikely(is_drained))
         wait_wake_all(&device->idle);
-    block_context_end(context, &local);
 }

@@ -180,7 +180,7 @@ static noinline uint8_t odd_status(struct virtio_blk_queue *queue, uint32_t id,
     }
 }
 
-void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done)
+static always_inline void drain(struct virtio_blk_queue *queue, struct fifo *done)
 {
     struct virtqueue *ring = queue->ring;
     const struct virtio_blk_slot *slots = queue->slots;
@@ -200,12 +200,17 @@ void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done)
     done->tail = tail;
 }
 
+void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done)
+{
+    drain(queue, done);
+}
+
 /* Until there is nothing more, and callbacks are on (R5). */
-static void drain_and_enable(struct virtio_blk_queue *queue, struct fifo *done)
+static always_inline void drain_and_enable(struct virtio_blk_queue *queue, struct fifo *done)
 {
     do {
         virtqueue_callbacks_disable(queue->ring);
-        virtio_blk_drain(queue, done);
+        drain(queue, done);
     } while (!queue->is_polling && virtqueue_callbacks_enable(queue->ring));
 }
 
@@ -215,13 +220,13 @@ bool virtio_blk_interrupt(void *context)
     struct virtqueue *ring = context;
     struct fifo done;
     fifo_init(&done);
-    uint64_t flags = spin_lock_irq(&ring->lock);
+    spin_lock_interrupts_off(&ring->lock);
     queue->interrupts++;
     if (likely(queue->state == VIRTIO_BLK_UP))
         drain_and_enable(queue, &done);
     else if (queue->state == VIRTIO_BLK_RAW)
         virtio_blk_raw_interrupt(queue);
-    spin_unlock_irq(&ring->lock, flags);
+    spin_unlock_interrupts_off(&ring->lock);
     if (!fifo_is_empty(&done))
         block_complete(queue->disk->block, &done);
     return true;
