@@ -19,13 +19,24 @@ def boots(result):
 
 @pytest.mark.parametrize("text,word", [
     ("nonsense=1", "nonsense"), ("smp=many", "many"), ("virtio.queue_size=3", "queue_size"),
-    ("loglevel=loud", "loud"), ('run2="x', "run2"), ("blk.sched=psychic", "psychic"), ("bcache.size=-1", "bcache.size")])
+    ("loglevel=loud", "loud"), ("blk.sched=psychic", "psychic"), ("bcache.size=-1", "bcache.size")])
 def test_command_line(text, word):
     result = Machine(cmdline=text, commands="echo alive", disks=[Disk.null(64 << 20)]).run()
     boots(result)
     found = lines(result, r"warning: .*" + re.escape(word))
     assert len(found) == 1, found or result.output[-2000:]
     assert "alive" in result.command("echo")[1]
+
+
+@pytest.mark.parametrize("append,fw_cfg", [('loglevel="info', 'run="echo alive"'), ("", 'run="echo alive" loglevel="info'),
+                                           ("", 'loglevel=info run="echo alive')], ids=["loader", "fw_cfg", "run"])
+def test_open_quote(append, fw_cfg):
+    """It swallows the rest of its own source, and never the other source."""
+    result = Machine(cmdline=fw_cfg, qemu_args=["-append", append]).run()
+    boots(result)
+    found = lines(result, "cmdline: warning")
+    assert len(found) == 1 and "quote" in found[0], found or result.output[-2000:]
+    assert result.command("echo alive") == ("0", "alive\n")
 
 
 def test_unknown_command():

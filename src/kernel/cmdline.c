@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Splits the command line into words `key` and `key=value`. White space outside of double quotes ends a
  * word; quotes are dropped, wherever they stand; a backslash before a quote or a backslash makes that one
- * plain (GRUB writes words with blanks so). Written once by cmdline_init, then read without locks. */
+ * plain (GRUB writes words with blanks so). Each source is split alone: a quote that one leaves open ends
+ * with it. Written once by cmdline_init, then read without locks. */
 #include <arch/boot_info.h>
 #include <kernel/base/assert.h>
 #include <kernel/base/error.h>
@@ -35,19 +36,19 @@ static bool is_escape(const char *at)
 }
 
 /* Copies the word at `*at` unquoted to `to` and moves `*at` behind it; returns where its terminator is. */
-static char *copy_word(const char **at, char *to)
+static char *copy_word(const char *source, const char **at, char *to)
 {
     bool is_quoted = false;
-    const char *from = *at;
+    const char *from = *at, *word = to;
     for (; *from && (is_quoted || !is_blank(*from)); from++) {
         if (*from == '"')
             is_quoted = !is_quoted;
         else
             *to++ = is_escape(from) ? *++from : *from;
     }
-    if (is_quoted)
-        log_warning("cmdline", "a quote is not closed: the last value goes to the end of the line");
     *to = '\0';
+    if (is_quoted)
+        log_warning("cmdline", "%s: a quote is not closed: '%s' goes to the end", source, word);
     *at = from;
     return to;
 }
@@ -64,7 +65,8 @@ static void add_entry(char *word)
     entries[entry_count++] = (struct cmdline_entry){.key = word, .value = equals ? equals + 1 : ""};
 }
 
-static char *parse(const char *text, char *to)
+/* Splits `text` into words at `to`; returns the place behind them. */
+static char *parse(const char *source, const char *text, char *to)
 {
     for (;;) {
         while (is_blank(*text))
@@ -72,7 +74,7 @@ static char *parse(const char *text, char *to)
         if (!*text)
             return to;
         char *word = to;
-        to = copy_word(&text, to) + 1;
+        to = copy_word(source, &text, to) + 1;
         assert(to <= words + TEXT_BYTES);
         add_entry(word);
     }
@@ -94,17 +96,27 @@ static bool is_last_of_key(unsigned index)
     return true;
 }
 
+/* Appends a copy of `text` to the whole text, behind a blank; returns the copy. */
+static const char *append_text(const char *text)
+{
+    size_t used = strlen(whole_text);
+    if (used > 0)
+        whole_text[used++] = ' ';
+    string_copy(whole_text + used, text, BOOT_TEXT_BYTES);
+    return whole_text + used;
+}
+
+static char *add_source(const char *source, const char *text, char *to)
+{
+    return text && text[0] ? parse(source, append_text(text), to) : to;
+}
+
 void cmdline_init(const char *loader_text, const char *fw_cfg_text)
 {
-    size_t used = string_copy(whole_text, loader_text ? loader_text : "", BOOT_TEXT_BYTES);
-    used = MIN(used, BOOT_TEXT_BYTES - 1);
-    if (fw_cfg_text && fw_cfg_text[0]) {
-        if (used > 0)
-            whole_text[used++] = ' ';
-        string_copy(whole_text + used, fw_cfg_text, BOOT_TEXT_BYTES);
-    }
     entry_count = 0;
-    parse(whole_text, words);
+    whole_text[0] = '\0';
+    char *end = add_source("boot loader's text", loader_text, words);
+    add_source("fw_cfg's text", fw_cfg_text, end);
     for (unsigned i = 0; i < entry_count; i++)
         if (!is_known(entries[i].key) && is_last_of_key(i))
             log_warning("cmdline", "unknown key '%s'", entries[i].key);

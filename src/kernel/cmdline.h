@@ -4,7 +4,8 @@
  *     CMDLINE_KEY(smp, "smp", "N", "use at most N CPUs");
  *     if (cmdline_u64("smp", 1, CPU_MAX, &limit)) ...
  *
- * A later key wins. Values may be quoted with ". After boot, text is constant: any context. */
+ * A later key wins. Values may be quoted with "; a quote that is left open is reported and ends with the text
+ * of its source. After boot, text is constant: any context. */
 #ifndef KERNEL_CMDLINE_H
 #define KERNEL_CMDLINE_H
 

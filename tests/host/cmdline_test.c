@@ -52,9 +52,23 @@ static void words_and_quotes(void)
     start("run=\"echo \\\"a b\\\" \\\\ \\n\"", NULL);
     check(is_text("run", "echo \"a b\" \\ \\n"));
     check_equal(warning_count, 0);
-    start("run=\"open", NULL);
-    check(is_text("run", "open"));
+}
+
+/* Reported once, with the source and the word; the other source is not swallowed. */
+static void open_quotes(void)
+{
+    start("run=\"open alpha=1", "alpha=2 beta=\"0\"");
+    check(is_text("run", "open alpha=1") && is_text("alpha", "2") && is_text("beta", "0"));
     check_equal(warning_count, 1);
+    check(strcmp(last_warning,
+                 "boot loader's text: a quote is not closed: 'run=open alpha=1' goes to the end") == 0);
+    start("alpha=1", "alpha=2 run=\"open");
+    check(is_text("alpha", "2") && is_text("run", "open"));
+    check_equal(warning_count, 1);
+    check(strcmp(last_warning, "fw_cfg's text: a quote is not closed: 'run=open' goes to the end") == 0);
+    start("run=\"a", "run=\"b");
+    check(is_text("run", "b"));
+    check_equal(warning_count, 2);
 }
 
 static void later_wins(void)
@@ -143,6 +157,7 @@ static void random_texts(void)
 int main(void)
 {
     words_and_quotes();
+    open_quotes();
     later_wins();
     unknown_keys();
     numbers();
