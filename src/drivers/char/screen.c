@@ -16,7 +16,6 @@
 
 #include <arch/boot_info.h>
 #include <arch/clock.h>
-#include <arch/io.h>
 #include <arch/mmu.h>
 #include <kernel/base/assert.h>
 #include <kernel/heap.h>
@@ -30,7 +29,6 @@
 #define CELL_UNKNOWN  0xff /* in `shown`: draw it whatever it is */
 #define EGA_NORMAL    0x0700
 #define EGA_INVERSE   0x7000
-#define EGA_CRTC      0x3d4
 #define COLOUR_TEXT   0xd0d0d0u
 #define COLOUR_GROUND 0x101018u
 
@@ -38,16 +36,16 @@ enum escape_state { ESCAPE_NONE, ESCAPE_STARTED, ESCAPE_BRACKET };
 
 /* Lock legend: I constant after screen_init; w the writer (the log's lock); d the drawer; a atomic. */
 static struct {
-    const struct boot_framebuffer *frame; /* I */
-    volatile uint8_t *pixels;             /* I: or EGA cells */
-    uint32_t columns, rows;               /* I */
-    uint32_t text_colour, ground_colour;  /* I: in the frame's format */
-    uint8_t *cells;                       /* w: rows in a ring that begins at first_row */
-    uint8_t *shown;                       /* d: rows as on the screen */
-    uint32_t first_row, row, column;      /* w: column == columns: wraps before the next character */
-    uint32_t escape;                      /* w */
-    bool is_panicking;                    /* w */
-    uint32_t is_armed;                    /* a: the timer or the work is pending */
+    struct boot_framebuffer frame;       /* I */
+    volatile uint8_t *pixels;            /* I: or EGA cells */
+    uint32_t columns, rows;              /* I */
+    uint32_t text_colour, ground_colour; /* I: in the frame's format */
+    uint8_t *cells;                      /* w: rows in a ring that begins at first_row */
+    uint8_t *shown;                      /* d: rows as on the screen */
+    uint32_t first_row, row, column;     /* w: column == columns: wraps before the next character */
+    uint32_t escape;                     /* w */
+    bool is_panicking;                   /* w */
+    uint32_t is_armed;                   /* a: the timer or the work is pending */
     struct timer timer;
     struct work work;
 } screen;
@@ -118,12 +116,11 @@ static void put_byte(uint8_t byte)
 
 static void draw_pixels(uint32_t row, uint32_t column, uint8_t cell)
 {
-    uint32_t bytes = screen.frame->bits_per_pixel / 8;
+    uint32_t bytes = screen.frame.bits_per_pixel / 8;
     uint32_t inverse = cell & CELL_INVERSE ? 0xff : 0;
-    assert((row + 1) * FONT_HEIGHT <= screen.frame->height &&
-           (column + 1) * FONT_WIDTH <= screen.frame->width);
+    assert((row + 1) * FONT_HEIGHT <= screen.frame.height && (column + 1) * FONT_WIDTH <= screen.frame.width);
     for (uint32_t y = 0; y < FONT_HEIGHT; y++) {
-        volatile uint8_t *at = screen.pixels + (uint64_t)(row * FONT_HEIGHT + y) * screen.frame->pitch_bytes +
+        volatile uint8_t *at = screen.pixels + (uint64_t)(row * FONT_HEIGHT + y) * screen.frame.pitch_bytes +
                                column * FONT_WIDTH * bytes;
         uint32_t bits = font_row(cell & 0x7f, y) ^ inverse;
         for (uint32_t x = 0; x < FONT_WIDTH; x++, at += bytes) {
@@ -141,7 +138,7 @@ static void draw_pixels(uint32_t row, uint32_t column, uint8_t cell)
 
 static void draw_ega(uint32_t row, uint32_t column, uint8_t cell)
 {
-    volatile uint16_t *at = (volatile uint16_t *)(screen.pixels + row * screen.frame->pitch_bytes) + column;
+    volatile uint16_t *at = (volatile uint16_t *)(screen.pixels + row * screen.frame.pitch_bytes) + column;
     *at = (uint16_t)((cell & CELL_INVERSE ? EGA_INVERSE : EGA_NORMAL) | (cell & 0x7f));
 }
 
@@ -157,7 +154,7 @@ static void draw_row(uint32_t row)
         if (shown[column] == cell)
             continue;
         shown[column] = cell;
-        if (screen.frame->is_text)
+        if (screen.frame.is_text)
             draw_ega(row, column, cell);
         else
             draw_pixels(row, column, cell);
@@ -205,13 +202,6 @@ static uint32_t frame_colour(const struct boot_framebuffer *frame, uint32_t rgb)
            (rgb & 0xff) << frame->blue_shift;
 }
 
-/* The cursor is a cell of ours; the CRTC's own is switched off (VGA cursor start register, bit 5). */
-static void hide_ega_cursor(void)
-{
-    port_write8(EGA_CRTC, 0x0a);
-    port_write8(EGA_CRTC + 1, 0x20);
-}
-
 /* What the boot loader says of the frame is input: checked, never asserted. */
 static bool set_geometry(const struct boot_framebuffer *frame)
 {
@@ -241,22 +231,27 @@ static bool allocate(const struct boot_framebuffer *frame)
     return true;
 }
 
+static bool find_frame(void)
+{
+    screen.frame = boot_info.framebuffer;
+    return screen.frame.address != 0 || vga_text_find(&screen.frame);
+}
+
 void screen_init(void)
 {
-    const struct boot_framebuffer *frame = &boot_info.framebuffer;
-    if (frame->address == 0) {
+    const struct boot_framebuffer *frame = &screen.frame;
+    if (!find_frame()) {
         log_info("screen", "none");
         return;
     }
     if (!set_geometry(frame) || !allocate(frame))
         return;
-    screen.frame = frame;
     screen.text_colour = frame_colour(frame, COLOUR_TEXT);
     screen.ground_colour = frame_colour(frame, COLOUR_GROUND);
     screen.timer.expired = draw_due;
     screen.work.run = draw_later;
     if (frame->is_text)
-        hide_ega_cursor();
+        vga_text_enter();
     log_info("screen", "%u x %u characters, %s", screen.columns, screen.rows,
              frame->is_text ? "EGA text" : "frame buffer");
     log_sink_add(&screen_sink);
