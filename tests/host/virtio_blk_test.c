@@ -406,6 +406,10 @@ static void test_config_change(void)
     check_equal(disk->resets, 1);
     device_do_all(disk);
     check_equal(count_finished(BLOCK_OK), 8);
+    set_config(DISK_SECTORS / 2, 254, 512); /* during a reset, when a device does not tell */
+    check_equal(block.config.ops->reset(&block), 0);
+    run_works();
+    check_equal(block.sectors, DISK_SECTORS / 2);
     stop(disk);
     m.device.driver_data = NULL;
     m.device.driver->config_changed(&m.device); /* after a failed probe */

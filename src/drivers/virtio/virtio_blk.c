@@ -124,8 +124,8 @@ static void config_work(struct work *work)
     uint64_t sectors = usable_sectors(disk, &copy), before = block_device_sectors(disk->block);
     if (sectors == before)
         return;
-    log_info(block_device_name(disk->block), "capacity changed from %llu to %llu sectors",
-             (unsigned long long)before, (unsigned long long)sectors);
+    log_info(block_device_name(disk->block), "capacity changed from %llu to %llu sectors (%llu MiB)",
+             (unsigned long long)before, (unsigned long long)sectors, (unsigned long long)(sectors >> 11));
     block_device_set_sectors(disk->block, sectors);
 }
 
@@ -135,6 +135,12 @@ static void config_changed(struct virtio_device *device)
     struct virtio_blk *disk = device->driver_data;
     if (disk && __atomic_load_n(&disk->block, __ATOMIC_ACQUIRE))
         work_queue(&disk->config_work);
+}
+
+void virtio_blk_ready(struct virtio_blk *disk)
+{
+    virtio_device_ready(disk->device);
+    work_queue(&disk->config_work);
 }
 
 /* ---- For people ------------------------------------------------------------------------------------- */

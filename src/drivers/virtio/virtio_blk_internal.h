@@ -79,6 +79,10 @@ struct virtio_blk {
     uint64_t gotten_at_reset; /* m */
 };
 
+/* virtio_blk.c: sets the device going after a restart. What changed in its configuration meanwhile was told
+ * to nobody, so it is read again (R5). */
+void virtio_blk_ready(struct virtio_blk *disk);
+
 /* virtio_blk_queue.c: ops and callbacks, see block.h and virtqueue.h. */
 void virtio_blk_submit(struct block_device *device, struct fifo *batch);
 bool virtio_blk_interrupt(void *context);

@@ -173,7 +173,7 @@ static void leave(struct virtio_blk *disk, int error)
             set_state(queue, VIRTIO_BLK_GONE, NULL);
             return;
         }
-        virtio_device_ready(disk->device);
+        virtio_blk_ready(disk);
     }
     set_state(queue, VIRTIO_BLK_UP, NULL);
     SPIN_SCOPED_IRQ(&queue->ring->lock);

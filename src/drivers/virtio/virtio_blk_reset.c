@@ -110,7 +110,7 @@ static int reset_locked(struct virtio_blk *disk, struct fifo *done, bool was_ask
     bool is_last = is_hopeless(disk) && !was_asked_for;
     int error = virtio_blk_restart(disk, done, collect, &replays);
     if (error == 0 && !is_last) {
-        virtio_device_ready(disk->device);
+        virtio_blk_ready(disk);
         replay(disk, &replays, done);
         return 0;
     }
