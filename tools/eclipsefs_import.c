@@ -265,7 +265,8 @@ static int write_nodes(const struct scan *scan, FILE *to)
     for (uint32_t i = 0; i < scan->count && status == STATUS_GOOD; i++) {
         const struct node *node = &scan->nodes[i];
         uint8_t fixed[V2_RECORD_FIXED_MAX];
-        fwrite(fixed, 1, v2_encode_record(&node->record, fixed), to);
+        size_t bytes = v2_encode_record(&node->record, fixed);
+        fwrite(fixed, 1, bytes, to);
         status = node->record.type == VFS_DIRECTORY ? write_directory(node, to)
                  : node->record.type == VFS_LINK    ? write_link(node, to)
                                                     : write_file(node, to);

@@ -53,14 +53,20 @@ noreturn void smp_entry(void)
     kernel_cpu_main();
 }
 
+/* Labels of one section, though to C objects of their own. */
+static size_t trampoline_offset(const char *label)
+{
+    return (uintptr_t)label - (uintptr_t)trampoline_start;
+}
+
 static void copy_trampoline(void)
 {
     uint8_t *page = direct_map(TRAMPOLINE);
     phys_addr_t root = mmu_trampoline_root();
-    size_t bytes = (size_t)(trampoline_end - trampoline_start);
+    size_t bytes = trampoline_offset(trampoline_end);
     assert(bytes <= PAGE_BYTES && root <= UINT32_MAX);
     memcpy(page, trampoline_start, bytes);
-    memcpy(page + (trampoline_root - trampoline_start), &root, sizeof(uint32_t));
+    memcpy(page + trampoline_offset(trampoline_root), &root, sizeof(uint32_t));
 }
 
 static bool arrives_within(uint64_t ns)

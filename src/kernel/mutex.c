@@ -128,8 +128,7 @@ void mutex_unlock(struct mutex *mutex)
         unlock_contended(mutex);
         return;
     }
-    struct thread *self = __atomic_exchange_n(&mutex->owner, NULL, __ATOMIC_SEQ_CST);
-    debug_assert(self == thread_current());
+    __atomic_store_n(&mutex->owner, NULL, __ATOMIC_SEQ_CST);
     if (likely(read_once(mutex->waiters.waiters.next) == &mutex->waiters.waiters))
         return;
     SPIN_SCOPED_IRQ(&mutex->waiters.lock); /* one came between the two looks */

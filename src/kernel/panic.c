@@ -175,6 +175,7 @@ void panic_at(const struct trap_frame *frame, const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     report(frame, format, arguments);
+    /* cppcheck-suppress va_end_missing ; report does not return */
 }
 
 /* The registers here, as an exception at the caller would have found those that a call preserves. `rip` is
@@ -192,6 +193,7 @@ void panic(const char *format, ...)
           "=r"(frame.rflags), "=r"(frame.cs), "=r"(frame.ss));
     va_start(arguments, format);
     report(&frame, format, arguments);
+    /* cppcheck-suppress va_end_missing ; report does not return */
 }
 
 void assert_failed(const char *expression, const char *file, int line, const char *function)

@@ -185,7 +185,7 @@ struct block_plug *block_context_begin(struct block_plug *local)
 {
     struct block_plug **slot = block_plug_slot();
     if (*slot)
-        return *slot;
+        return *slot; /* cppcheck-suppress identicalInnerCondition ; a pointer, no condition */
     plug_init(local);
     *slot = local;
     return local;
@@ -337,7 +337,7 @@ int block_submit_and_wait(struct block_request *request)
         return block_status_to_error(request->status);
     }
     completion_init(&completion);
-    request->owner = &completion;
+    request->owner = &completion; /* cppcheck-suppress autoVariables ; waited for below */
     request->done = block_wait_done;
     struct block_plug **slot = &thread_current()->plug;
     if (unlikely(*slot))

@@ -124,14 +124,14 @@ static int direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable
 {
     struct split_ring *ring = ring_of(queue);
     uint32_t head = queue->free_id, readable = shape & 0xffff, count = readable + (shape >> 16);
-    uint16_t id = (uint16_t)head, next = (uint16_t)head;
+    uint16_t next = (uint16_t)head;
     debug_assert(count > 0 && count <= queue->config.chain_max);
     if (unlikely(queue->free_count < count))
         return -EBUSY;
     for (uint32_t i = 0; i < count; i++) {
         const struct virtqueue_buffer *buffer = &queue->buffers[i];
         bool is_last = i + 1 == count;
-        id = next;
+        uint16_t id = next;
         next = ring->ids[id].next;
         ring->desc[id] = (struct virtq_desc){
             .addr = buffer->address,
