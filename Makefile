@@ -187,8 +187,8 @@ compile_commands.json: $(O)/flags
 	    printf '%s\n  {"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" '$(CURDIR)' "$$f" \
 	        '$(CC) $(kernel_cflags) -c '"$$f"; sep=,; done | { echo '['; cat; echo; echo ']'; } > $@
 
-print-kernel-flags: # for tools/check.py
-	@echo '$(kernel_cflags)'
+print-kernel-flags print-host-flags: # for tools/check.py
+	@echo '$($(@:print-%-flags=%)_cflags)'
 
 clean:
 	rm -rf build compile_commands.json
