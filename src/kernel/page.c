@@ -5,9 +5,14 @@
  * first frame of a block its order. The bytes lie in RAM taken from the span itself. Free blocks are linked
  * through their first 16 bytes, by order; blocks of both spans share the lists.
  *
+ * Boot writes to none of that, however much RAM there is: usable RAM stays a range in `untouched` until the
+ * lists run out. Then grow() takes the uppermost largest block of it, so that what 32-bit devices reach goes
+ * last, and gives its frames their bytes.
+ *
  *     P1  A frame that is not usable RAM is FRAME_RESERVED for ever, so nothing merges across it.
  *     P2  A block on the list of `order` starts with FRAME_FREE | order, and only such a block does.
  *     P3  Of two free buddies one order up is made at once: no two free buddies exist.
+ *     P4  A usable frame lies in a range of `untouched` or has its byte, never both.
  *
  * Lock: page.lock, a leaf, not for interrupts. */
 #include <arch/boot_info.h>
@@ -40,19 +45,28 @@ _Static_assert(PAGE_ORDER_MAX <= ORDER_MASK, "an order fits in its bits");
 #define FREE_BYTE     0x6b
 #define USED_BYTE     0xa5
 #define WASTE_DIVISOR 16u /* at most 1/16 of a span's RAM for its bytes */
+/* Each span's bytes may split an entry of the boot memory map, and so may the spans' border. */
+#define UNTOUCHED_MAX (BOOT_MEMORY_MAX + SPAN_COUNT + 1)
 
 /* Legend: I constant once added; p page.lock. */
 struct page_span {
-    uint64_t first, end; /* I: frame numbers; first is a multiple of the largest block; end 0: not there */
-    uint8_t *frames;     /* I: the array; p: what is in it */
+    uint64_t base, end; /* I: frame numbers, multiples of the largest block; end 0: not there */
+    uint64_t first;     /* p: frames have bytes from here on; moves down a largest block at a time */
+    uint8_t *frames;    /* I: the array, beginning with the byte of `base`; p: what is in it */
+};
+
+struct frame_range {
+    uint64_t first, end;
 };
 
 static struct {
     struct spinlock lock;
-    struct page_span spans[SPAN_COUNT];   /* p */
-    struct list free[PAGE_ORDER_MAX + 1]; /* p */
-    uint64_t counts[PAGE_ORDER_MAX + 1];  /* p */
-    uint64_t total_frames, free_frames;   /* p */
+    struct page_span spans[SPAN_COUNT];          /* p */
+    struct list free[PAGE_ORDER_MAX + 1];        /* p */
+    uint64_t counts[PAGE_ORDER_MAX + 1];         /* p */
+    struct frame_range untouched[UNTOUCHED_MAX]; /* p: ascending, none empty */
+    uint32_t untouched_count;                    /* p */
+    uint64_t total_frames, free_frames;          /* p: free: on a list or untouched */
 } page = {.lock = SPINLOCK_INIT("page")};
 
 static inline uint64_t frame_of(const void *pointer)
@@ -65,13 +79,13 @@ static inline void *frame_pointer(uint64_t frame)
     return direct_map(frame << PAGE_SHIFT);
 }
 
-/* The byte of `frame`; NULL when it is in no span. */
+/* The byte of `frame`; NULL when it has none (yet). */
 static inline uint8_t *frame_byte(uint64_t frame)
 {
     for (unsigned i = 0; i < SPAN_COUNT; i++) {
         const struct page_span *span = &page.spans[i];
-        if (frame >= span->first && frame < span->end)
-            return &span->frames[frame - span->first];
+        if (frame >= read_once(span->first) && frame < span->end)
+            return &span->frames[frame - span->base];
     }
     return NULL;
 }
@@ -144,7 +158,6 @@ static void unlist_block(uint64_t frame, unsigned order)
 static void insert_block(uint64_t frame, unsigned order)
 {
     assert(is_aligned(frame, BIT(order)));
-    page.free_frames += BIT(order);
     for (; order < PAGE_ORDER_MAX && is_free_block(frame ^ BIT(order), order); order++) {
         unlist_block(frame ^ BIT(order), order);
         frame &= ~BIT(order);
@@ -152,11 +165,54 @@ static void insert_block(uint64_t frame, unsigned order)
     list_block(frame, order);
 }
 
-/* ---- Taking the boot memory map --------------------------------------------------------------------- */
+/* ---- Growing ------------------------------------------------------------------------------------------ */
 
-struct frame_range {
-    uint64_t first, end;
-};
+/* The order of the largest block at the lower end of `range`. */
+static unsigned first_order(struct frame_range range)
+{
+    unsigned order = MIN((unsigned)PAGE_ORDER_MAX, (unsigned)__builtin_ctzll(range.first));
+    return MIN(order, ilog2(range.end - range.first));
+}
+
+static void insert_range(struct frame_range range)
+{
+    unsigned order;
+    memset(frame_byte(range.first), FRAME_INNER, range.end - range.first);
+    for (; range.first < range.end; range.first += BIT(order)) {
+        order = first_order(range);
+        insert_block(range.first, order);
+    }
+}
+
+/* Gives the frames from `first` on their bytes. page_block_of reads span->first without the lock: a block
+ * that somebody owns is above it before and after. */
+static void extend_span(struct page_span *span, uint64_t first)
+{
+    assert(span->frames && first >= span->base && is_aligned(first, BIT(PAGE_ORDER_MAX)));
+    if (first >= span->first)
+        return;
+    memset(&span->frames[first - span->base], FRAME_RESERVED, span->first - first);
+    write_once(span->first, first);
+}
+
+/* Moves the uppermost untouched frames, within one largest block, to the lists. False: there are none. */
+static bool grow(void)
+{
+    assert_spin_locked(&page.lock);
+    if (page.untouched_count == 0)
+        return false;
+    struct frame_range *last = &page.untouched[page.untouched_count - 1];
+    uint64_t block = align_down(last->end - 1, BIT(PAGE_ORDER_MAX));
+    struct frame_range part = {MAX(last->first, block), last->end};
+    last->end = part.first;
+    if (last->end == last->first)
+        page.untouched_count--;
+    extend_span(&page.spans[block >= HIGH_FRAME], block);
+    insert_range(part);
+    return true;
+}
+
+/* ---- Taking the boot memory map --------------------------------------------------------------------- */
 
 /* The whole frames of map entry `i` within [low, high); empty when there are none. */
 static struct frame_range usable_range(const struct boot_info *boot, uint32_t i, uint64_t low, uint64_t high)
@@ -186,22 +242,20 @@ static uint64_t place_frame_bytes(const struct boot_info *boot, uint64_t low, ui
     return largest.end - largest.first > frames ? largest.end - frames : 0;
 }
 
-static void add_range(struct page_span *span, struct frame_range range)
+static void add_range(struct frame_range range)
 {
-    memset(&span->frames[range.first - span->first], FRAME_INNER, range.end - range.first);
+    if (range.first >= range.end)
+        return;
+    assert(page.untouched_count < UNTOUCHED_MAX);
+    assert(page.untouched_count == 0 || page.untouched[page.untouched_count - 1].end <= range.first);
+    page.untouched[page.untouched_count++] = range;
     page.total_frames += range.end - range.first;
-    while (range.first < range.end) {
-        unsigned order = MIN((unsigned)PAGE_ORDER_MAX, (unsigned)__builtin_ctzll(range.first));
-        order = MIN(order, ilog2(range.end - range.first));
-        insert_block(range.first, order);
-        range.first += BIT(order);
-    }
+    page.free_frames += range.end - range.first;
 }
 
 /* Adds the usable RAM of [low, high) but for the frames of the span's own bytes. Entries that go back
  * behind an earlier one are cut: no frame is added twice. */
-static void add_ranges(const struct boot_info *boot, struct page_span *span, uint64_t low, uint64_t high,
-                       struct frame_range own)
+static void add_ranges(const struct boot_info *boot, uint64_t low, uint64_t high, struct frame_range own)
 {
     for (uint32_t i = 0; i < boot->memory_count; i++) {
         struct frame_range range = usable_range(boot, i, low, high);
@@ -210,10 +264,10 @@ static void add_ranges(const struct boot_info *boot, struct page_span *span, uin
         range.first = MAX(range.first, low);
         low = range.end;
         if (own.first >= range.first && own.end <= range.end) {
-            add_range(span, (struct frame_range){own.end, range.end});
-            range.end = own.first;
+            add_range((struct frame_range){range.first, own.first});
+            range.first = own.end;
         }
-        add_range(span, range);
+        add_range(range);
     }
 }
 
@@ -241,16 +295,16 @@ static void add_span(const struct boot_info *boot, struct page_span *span, uint6
     uint64_t base = align_down(low, BIT(PAGE_ORDER_MAX)), end = span_end(boot, low, high, base);
     if (end == 0)
         return;
-    uint64_t own_frames = div_round_up(end - base, PAGE_BYTES);
+    uint64_t own_frames = div_round_up(align_up(end, BIT(PAGE_ORDER_MAX)) - base, PAGE_BYTES);
     uint64_t own = place_frame_bytes(boot, low, end, own_frames);
     if (own == 0) {
         log_warning("page", "no RAM from 0x%llx on is large enough to be used",
                     (unsigned long long)(low << PAGE_SHIFT));
         return;
     }
-    *span = (struct page_span){.first = base, .end = end, .frames = frame_pointer(own)};
-    memset(span->frames, FRAME_RESERVED, end - base);
-    add_ranges(boot, span, low, end, (struct frame_range){own, own + own_frames});
+    uint64_t top = align_up(end, BIT(PAGE_ORDER_MAX));
+    *span = (struct page_span){.base = base, .end = top, .first = top, .frames = frame_pointer(own)};
+    add_ranges(boot, low, end, (struct frame_range){own, own + own_frames});
 }
 
 void page_init(const struct boot_info *boot)
@@ -271,14 +325,21 @@ void page_add_high_memory(const struct boot_info *boot)
 
 /* ---- Blocks ------------------------------------------------------------------------------------------ */
 
+/* The smallest order from `order` on that has a block listed; above PAGE_ORDER_MAX: none has. */
+static unsigned listed_order(unsigned order)
+{
+    while (order <= PAGE_ORDER_MAX && list_is_empty(&page.free[order]))
+        order++;
+    return order;
+}
+
 /* Takes the first block of the smallest order that does, and gives its upper halves back. 0: none. */
 static uint64_t take_block(unsigned order)
 {
-    unsigned from = order;
-    while (from <= PAGE_ORDER_MAX && list_is_empty(&page.free[from]))
-        from++;
-    if (from > PAGE_ORDER_MAX)
-        return 0;
+    unsigned from;
+    while ((from = listed_order(order)) > PAGE_ORDER_MAX)
+        if (!grow())
+            return 0;
     uint64_t frame = frame_of(page.free[from].next);
     unlist_block(frame, from);
     while (from > order) {
@@ -320,6 +381,7 @@ void page_free(void *block, unsigned order)
     set_state(frame, FRAME_INNER, 0);
     poison_block(frame, order);
     insert_block(frame, order);
+    page.free_frames += BIT(order);
 }
 
 unsigned page_order_for(size_t bytes)
@@ -352,10 +414,23 @@ struct page_block page_block_of(const void *pointer)
                                .is_slab = is_slab};
 }
 
+/* As the blocks that grow() makes of it. */
+static void count_blocks(struct frame_range range, uint64_t counts[PAGE_ORDER_MAX + 1])
+{
+    while (range.first < range.end) {
+        unsigned order = first_order(range);
+        uint64_t blocks = order < PAGE_ORDER_MAX ? 1 : (range.end - range.first) >> PAGE_ORDER_MAX;
+        counts[order] += blocks;
+        range.first += blocks << order;
+    }
+}
+
 void page_stats(struct page_stats *stats)
 {
     SPIN_SCOPED(&page.lock);
     stats->total_bytes = page.total_frames * PAGE_BYTES;
     stats->free_bytes = page.free_frames * PAGE_BYTES;
     memcpy(stats->free_blocks, page.counts, sizeof(page.counts));
+    for (uint32_t i = 0; i < page.untouched_count; i++)
+        count_blocks(page.untouched[i], stats->free_blocks);
 }

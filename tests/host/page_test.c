@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The buddy allocator over a fake machine's RAM: memory maps, merging, exhaustion, misuse. */
+/* The buddy allocator over a fake machine's RAM: memory maps, growth, merging, exhaustion, misuse; and
+ * compared with a model that knows no blocks, only which frames are free. */
 #include <signal.h>
 #include <string.h>
 
@@ -33,9 +34,22 @@ static uint64_t free_bytes(void)
     return stats.free_bytes;
 }
 
-/* P2 and P3, frame by frame. */
+/* P4: what is untouched ascends, and below the frames of its span that have bytes. */
+static void check_untouched(void)
+{
+    for (uint32_t i = 0; i < page.untouched_count; i++) {
+        const struct frame_range *range = &page.untouched[i];
+        check(range->first < range->end);
+        check(i == 0 || page.untouched[i - 1].end <= range->first);
+        check(frame_byte(range->first) == NULL || *frame_byte(range->first) == FRAME_RESERVED);
+        check(frame_byte(range->end - 1) == NULL || *frame_byte(range->end - 1) == FRAME_RESERVED);
+    }
+}
+
+/* P2 to P4, frame by frame. */
 static void check_invariants(void)
 {
+    check_untouched();
     uint64_t heads = 0, listed = 0;
     for (unsigned s = 0; s < SPAN_COUNT; s++)
         for (uint64_t frame = page.spans[s].first; frame < page.spans[s].end; frame++) {
@@ -185,6 +199,36 @@ static void random_mix(void)
     check_invariants();
 }
 
+/* How many pages of the fake RAM the host had to make. */
+static uint64_t resident_pages(void)
+{
+    uint64_t count = 0, pages = FAKE_RAM_BYTES / PAGE_BYTES;
+    unsigned char *resident = malloc(pages);
+    check(mincore(fake_ram, FAKE_RAM_BYTES, resident) == 0);
+    for (uint64_t i = 0; i < pages; i++)
+        count += resident[i] & 1;
+    free(resident);
+    return count;
+}
+
+/* What a boot costs does not grow with the RAM: none of it is written to, and then only what is asked for. */
+static void init_touches_no_ram(void)
+{
+    fake_memory_reset();
+    memset(&boot, 0, sizeof(boot));
+    add_memory(MIB(1), GIB(3) - MIB(1), true);
+    add_memory(GIB(4), GIB(7), true);
+    check(mprotect(fake_ram, FAKE_RAM_BYTES, PROT_NONE) == 0);
+    page_init(&boot);
+    page_add_high_memory(&boot);
+    check_equal(free_bytes(), GIB(10) - MIB(1) - GIB(3) / PAGE_BYTES - GIB(7) / PAGE_BYTES);
+    check(mprotect(fake_ram, FAKE_RAM_BYTES, PROT_READ | PROT_WRITE) == 0);
+    void *block = page_alloc(0);
+    check(block && direct_to_phys(block) >= GIB(4)); /* what 32-bit devices reach goes last */
+    check(resident_pages() <= PAGE_ORDER_MAX + 3);   /* a list head each order, the frame bytes, the page */
+    check_invariants();
+}
+
 /* RAM from 4 GiB on, and RAM behind so large a hole that its frame bytes would cost more than it is worth. */
 static void high_memory(void)
 {
@@ -205,6 +249,176 @@ static void high_memory(void)
         check(!block || direct_to_phys(block) < GIB(6));
     }
     check(has_high);
+}
+
+/* ---- The model: a state a frame ---- */
+
+#define MODEL_FRAMES (MIB(64) >> PAGE_SHIFT)
+#define MODEL_BLOCKS 600u
+
+static struct {
+    bool is_free[MODEL_FRAMES];
+    struct {
+        void *block;
+        unsigned order;
+    } blocks[MODEL_BLOCKS];
+} model;
+
+static void model_fill(uint64_t first, uint64_t end, bool is_free)
+{
+    for (uint64_t frame = first; frame < end; frame++) {
+        check(model.is_free[frame] != is_free); /* else: handed out twice, or not RAM */
+        model.is_free[frame] = is_free;
+    }
+}
+
+/* Ranges of any alignment and length, from a page to half of everything, with holes between them. */
+static void start_with_random_map(void)
+{
+    uint64_t frame = FIRST_FRAME, end;
+    fake_memory_reset();
+    memset(&boot, 0, sizeof(boot));
+    memset(&model, 0, sizeof(model));
+    do {
+        frame += random_below(&random_state, 1ull << random_below(&random_state, 12)) + 1;
+        end = frame + random_below(&random_state, 1ull << random_below(&random_state, 14)) + 1;
+        end = MIN(end, MODEL_FRAMES);
+        if (frame >= end)
+            break;
+        add_memory(frame << PAGE_SHIFT, (end - frame) << PAGE_SHIFT, true);
+        model_fill(frame, end, true);
+        frame = end;
+    } while (boot.memory_count < BOOT_MEMORY_MAX / 2);
+    page_init(&boot);
+}
+
+/* The frames of the span's own bytes are nobody's. */
+static void model_take_frame_bytes(void)
+{
+    const struct page_span *span = &page.spans[0];
+    uint64_t own = direct_to_phys(span->frames) >> PAGE_SHIFT;
+    if (span->end)
+        model_fill(own, own + div_round_up(span->end - span->base, PAGE_BYTES), false);
+}
+
+static bool model_is_block(uint64_t frame, unsigned order)
+{
+    for (uint64_t i = frame; i < frame + BIT(order); i++)
+        if (!model.is_free[i])
+            return false;
+    return true;
+}
+
+/* As free memory must lie on the lists when every pair of free buddies is merged. */
+static void model_count(uint64_t frame, unsigned order, uint64_t counts[PAGE_ORDER_MAX + 1])
+{
+    if (model_is_block(frame, order)) {
+        counts[order]++;
+    } else if (order > 0) {
+        model_count(frame, order - 1, counts);
+        model_count(frame + BIT(order - 1), order - 1, counts);
+    }
+}
+
+static void compare_with_model(void)
+{
+    struct page_stats stats;
+    uint64_t counts[PAGE_ORDER_MAX + 1] = {0};
+    for (uint64_t frame = 0; frame < MODEL_FRAMES; frame += BIT(PAGE_ORDER_MAX))
+        model_count(frame, PAGE_ORDER_MAX, counts);
+    page_stats(&stats);
+    for (unsigned order = 0; order <= PAGE_ORDER_MAX; order++)
+        check_equal(stats.free_blocks[order], counts[order]);
+    check_equal(stats.free_bytes, free_bytes());
+    check_invariants();
+}
+
+static bool model_has_block(unsigned order)
+{
+    for (uint64_t frame = 0; frame < MODEL_FRAMES; frame += BIT(order))
+        if (model_is_block(frame, order))
+            return true;
+    return false;
+}
+
+static void model_alloc(uint32_t i, unsigned order)
+{
+    void *block = page_alloc(order);
+    if (!block) {
+        check(!model_has_block(order));
+        return;
+    }
+    uint64_t frame = direct_to_phys(block) >> PAGE_SHIFT;
+    check(is_aligned(frame, BIT(order)) && frame + BIT(order) <= MODEL_FRAMES);
+    model_fill(frame, frame + BIT(order), false);
+    model.blocks[i].block = block;
+    model.blocks[i].order = order;
+}
+
+static void model_free(uint32_t i)
+{
+    uint64_t frame = direct_to_phys(model.blocks[i].block) >> PAGE_SHIFT;
+    page_free(model.blocks[i].block, model.blocks[i].order);
+    model_fill(frame, frame + BIT(model.blocks[i].order), true);
+    model.blocks[i].block = NULL;
+}
+
+/* Mostly small blocks, now and then the largest. */
+static unsigned random_order(void)
+{
+    return (unsigned)random_below(&random_state, random_below(&random_state, PAGE_ORDER_MAX + 1) + 1);
+}
+
+static void churn_model(int rounds)
+{
+    for (int round = 0; round < rounds; round++) {
+        uint32_t i = (uint32_t)random_below(&random_state, MODEL_BLOCKS);
+        if (model.blocks[i].block)
+            model_free(i);
+        else
+            model_alloc(i, random_order());
+        if (round % 500 == 0)
+            compare_with_model();
+    }
+}
+
+/* Takes all that is left page by page, each page holding the address of the one before, and gives it back. */
+static void exhaust_model(void)
+{
+    void **last = NULL;
+    for (void **block; (block = page_alloc(0)) != NULL; last = block) {
+        uint64_t frame = direct_to_phys(block) >> PAGE_SHIFT;
+        model_fill(frame, frame + 1, false);
+        *block = last;
+    }
+    compare_with_model(); /* nothing is free, on both sides */
+    check_equal(free_bytes(), 0);
+    while (last) {
+        void **before = *last;
+        page_free(last, 0);
+        model_fill(direct_to_phys(last) >> PAGE_SHIFT, (direct_to_phys(last) >> PAGE_SHIFT) + 1, true);
+        last = before;
+    }
+    compare_with_model();
+}
+
+static void random_maps_agree_with_the_model(void)
+{
+    for (int map = 0; map < 20; map++) {
+        struct page_stats before, after;
+        start_with_random_map();
+        model_take_frame_bytes();
+        compare_with_model();
+        page_stats(&before);
+        churn_model(1500);
+        exhaust_model();
+        for (uint32_t i = 0; i < MODEL_BLOCKS; i++)
+            if (model.blocks[i].block)
+                model_free(i);
+        page_stats(&after);
+        check(memcmp(&before, &after, sizeof(before)) == 0);
+        compare_with_model();
+    }
 }
 
 static void free_twice(void *block)
@@ -277,6 +491,8 @@ int main(void)
     exhaustion();
     random_mix();
     high_memory();
+    init_touches_no_ram();
+    random_maps_agree_with_the_model();
     misuse_is_caught();
     blocks_are_found();
     return check_finish();
