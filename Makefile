@@ -98,10 +98,13 @@ host_sanitize := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 include tests/host/tests.mk
 host_tests := $(patsubst host_test_%,%,$(filter host_test_%,$(.VARIABLES)))
 
+# Kernel sources that a test includes, to see what is static in them.
+host_included := $(shell sed -n 's|^.include "../../\(src/.*\.c\)"|\1|p' tests/host/*.[ch])
+
 define host_test_rules
-$(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(wildcard tools/host/include/*/*.h tests/host/*.h) $(shell find src -name '*.h')
+$(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(host_included) $(wildcard tools/host/include/*/*.h tests/host/*.h) $(shell find src -name '*.h')
 	@mkdir -p $$(@D)
-	$(Q)$(HOST_CC) $(host_cflags) $(host_sanitize) -Itests/host $$(filter %.c,$$^) -o $$@
+	$(Q)$(HOST_CC) $(host_cflags) $(host_sanitize) -Itests/host tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c -o $$@
 host-test-$(1): $(O)/host/$(1)_test
 	$(Q)$$<
 .PHONY: host-test-$(1)

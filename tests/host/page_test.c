@@ -289,6 +289,9 @@ static void start_with_random_map(void)
         model_fill(frame, end, true);
         frame = end;
     } while (boot.memory_count < BOOT_MEMORY_MAX / 2);
+    /* What a boot finds in RAM, here what looks like the bytes of free blocks. */
+    memset(direct_map(0), FRAME_FREE | (int)random_below(&random_state, PAGE_ORDER_MAX + 1),
+           MODEL_FRAMES << PAGE_SHIFT);
     page_init(&boot);
 }
 
