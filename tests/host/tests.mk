@@ -11,6 +11,7 @@ host_test_virtio_blk = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_fea
 host_test_virtio_core = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_features.c src/drivers/virtio/virtqueue.c src/drivers/virtio/vring_split.c src/drivers/virtio/virtio_blk.c src/drivers/virtio/virtio_blk_queue.c src/drivers/virtio/virtio_blk_bounce.c src/drivers/virtio/virtio_blk_reset.c
 host_test_page =
 host_test_pool =
+host_test_memdisk = src/drivers/block/segments.c
 host_test_cmdline = src/kernel/string.c
 host_test_acpi = src/arch/acpi_parse.c
 fs_host_sources = $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c) $(addprefix src/fs/eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c) $(addprefix src/kernel/,checksum.c sha256.c string.c) tools/host/block_file.c

@@ -139,7 +139,7 @@ void block_wait_done(struct block_request *request);
 void block_watchdog_init(struct block_device *device);
 void block_watchdog_arm(struct block_device *device);
 
-/* memdisk.c. -ENOMEM when not even one chunk is there. */
+/* memdisk.c. -ENOMEM when its pages cannot be had. */
 must_check int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device **device);
 
 /* fault.c */

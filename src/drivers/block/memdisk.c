@@ -1,31 +1,64 @@
 /* SPDX-License-Identifier: MIT */
-/* A RAM disk of zeroed pages, all made when the disk is, since a write must not allocate (R3). It completes
- * within submit, in the submitter's context; the layer makes a loop of that. No lock: like a disk's, the
- * order of overlapping requests in flight is open. */
+/* A RAM disk of pages that are all taken when the disk is made, since a write must not allocate (R3), but not
+ * cleared: that would cost more than the rest of the boot. A sector without its bit in `written` reads as
+ * zeroes, whatever its RAM holds.
+ *
+ * It completes within submit, in the submitter's context; the layer makes a loop of that. No lock: like a
+ * disk's, the order of overlapping requests in flight is open. */
 #include "block_internal.h"
 
+#include <kernel/base/bits.h>
 #include <kernel/heap.h>
 #include <kernel/page.h>
 #include <kernel/string.h>
 
+/* Legend: I constant; a atomic. */
 struct memdisk {
-    uint64_t pages; /* I */
-    void *page[];   /* I */
+    unsigned order;    /* I: of every chunk */
+    uint64_t chunks;   /* I */
+    uint64_t *written; /* I; a: the words */
+    void *chunk[];     /* I */
 };
 
 static const char id_text[BLOCK_ID_BYTES] = "umbra-ram";
 
-static void copy(struct memdisk *disk, uint64_t offset, struct block_segment segment, bool is_write)
+/* The acquire pairs with mark_written: the data is there. */
+static bool is_written(const struct memdisk *disk, uint64_t sector)
+{
+    return __atomic_load_n(&disk->written[sector / 64], __ATOMIC_ACQUIRE) & BIT(sector % 64);
+}
+
+static void mark_written(struct memdisk *disk, uint64_t sector, uint64_t count)
+{
+    for (uint64_t end = sector + count; sector < end; sector++)
+        if (!is_written(disk, sector))
+            __atomic_fetch_or(&disk->written[sector / 64], BIT(sector % 64), __ATOMIC_RELEASE);
+}
+
+static uint8_t *data_at(const struct memdisk *disk, uint64_t offset)
+{
+    uint64_t chunk_bytes = PAGE_BYTES << disk->order;
+    assert(offset / chunk_bytes < disk->chunks);
+    return (uint8_t *)disk->chunk[offset / chunk_bytes] + offset % chunk_bytes;
+}
+
+/* A piece of one sector. */
+static void copy_piece(const struct memdisk *disk, uint64_t offset, void *data, size_t bytes, bool is_write)
+{
+    if (is_write)
+        memcpy(data_at(disk, offset), data, bytes);
+    else if (is_written(disk, offset >> BLOCK_SECTOR_SHIFT))
+        memcpy(data, data_at(disk, offset), bytes);
+    else
+        memset(data, 0, bytes);
+}
+
+static void copy(const struct memdisk *disk, uint64_t offset, struct block_segment segment, bool is_write)
 {
     uint8_t *data = segment.data;
     while (segment.bytes) {
-        uint8_t *page = disk->page[offset >> PAGE_SHIFT];
-        uint32_t at = offset & (PAGE_BYTES - 1), bytes = MIN(segment.bytes, (uint32_t)PAGE_BYTES - at);
-        assert(offset >> PAGE_SHIFT < disk->pages);
-        if (is_write)
-            memcpy(page + at, data, bytes);
-        else
-            memcpy(data, page + at, bytes);
+        uint32_t at = offset & (BLOCK_SECTOR_BYTES - 1), bytes = MIN(segment.bytes, BLOCK_SECTOR_BYTES - at);
+        copy_piece(disk, offset, data, bytes, is_write);
         offset += bytes;
         data += bytes;
         segment.bytes -= bytes;
@@ -36,7 +69,8 @@ static void serve(struct memdisk *disk, struct block_request *request)
 {
     struct block_segment_iterator iterator;
     struct block_segment segment;
-    uint64_t offset = block_request_device_sector(request) << BLOCK_SECTOR_SHIFT;
+    uint64_t start = block_request_device_sector(request) << BLOCK_SECTOR_SHIFT, offset = start;
+    bool is_write = request->operation == BLOCK_WRITE;
     request->status = BLOCK_OK;
     if (request->operation == BLOCK_GET_ID) {
         memcpy(request->segments[0].data, id_text, BLOCK_ID_BYTES);
@@ -46,9 +80,11 @@ static void serve(struct memdisk *disk, struct block_request *request)
         return;
     block_segments_begin(&iterator, request);
     while (block_segments_next(&iterator, &segment)) {
-        copy(disk, offset, segment, request->operation == BLOCK_WRITE);
+        copy(disk, offset, segment, is_write);
         offset += segment.bytes;
     }
+    if (is_write)
+        mark_written(disk, start >> BLOCK_SECTOR_SHIFT, (offset - start) >> BLOCK_SECTOR_SHIFT);
 }
 
 static void memdisk_submit(struct block_device *device, struct fifo *batch)
@@ -67,23 +103,38 @@ static const struct block_device_ops memdisk_ops = {.submit = memdisk_submit};
 
 static void destroy(struct memdisk *disk)
 {
-    for (uint64_t i = 0; i < disk->pages && disk->page[i]; i++)
-        page_free(disk->page[i], 0);
+    for (uint64_t i = 0; i < disk->chunks && disk->chunk[i]; i++)
+        page_free(disk->chunk[i], disk->order);
+    heap_free(disk->written);
     heap_free(disk);
+}
+
+/* NULL without memory in blocks of that order. */
+static struct memdisk *create(uint64_t bytes, unsigned order)
+{
+    uint64_t chunks = div_round_up(bytes, PAGE_BYTES << order);
+    struct memdisk *disk = heap_alloc_zeroed(sizeof(*disk) + chunks * sizeof(disk->chunk[0]));
+    if (!disk)
+        return NULL;
+    disk->order = order;
+    disk->chunks = chunks;
+    disk->written = heap_alloc_zeroed(div_round_up(bytes >> BLOCK_SECTOR_SHIFT, 64) * sizeof(uint64_t));
+    bool is_whole = disk->written != NULL;
+    for (uint64_t i = 0; i < chunks && is_whole; i++)
+        is_whole = (disk->chunk[i] = page_alloc(order)) != NULL;
+    if (is_whole)
+        return disk;
+    destroy(disk);
+    return NULL;
 }
 
 int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device **device)
 {
-    uint64_t pages = bytes >> PAGE_SHIFT;
-    struct memdisk *disk = heap_alloc_zeroed(sizeof(*disk) + pages * sizeof(disk->page[0]));
-    int error = disk ? 0 : -ENOMEM;
-    if (error)
-        return error;
-    disk->pages = pages;
-    for (uint64_t i = 0; i < pages && !error; i++) {
-        disk->page[i] = page_alloc_zeroed(0);
-        error = disk->page[i] ? 0 : -ENOMEM;
-    }
+    struct memdisk *disk = NULL;
+    for (unsigned order = MIN(page_order_for(bytes), PAGE_ORDER_MAX) + 1; order-- > 0 && !disk;)
+        disk = create(bytes, order);
+    if (!disk)
+        return -ENOMEM;
     const struct block_device_config config = {
         .prefix = prefix,
         .ops = &memdisk_ops,
@@ -91,8 +142,7 @@ int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device
         .sectors = bytes >> BLOCK_SECTOR_SHIFT,
         .limits = {BLOCK_SECTOR_BYTES, (uint32_t)PAGE_BYTES, 256, 256, 1u << 30, BLOCK_SECTORS_MAX},
     };
-    if (!error)
-        error = block_device_register(&config, device);
+    int error = block_device_register(&config, device);
     if (error)
         destroy(disk);
     return error;
