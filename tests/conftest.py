@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Shared by all tests: the path to tools/vm.py, images to boot with, and what every boot must show."""
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -30,11 +31,17 @@ def image(tmp_path):
     return make
 
 
+def report(result):
+    """What to show of a run that went wrong: failed expectations, tests, commands and panics, and the end."""
+    telling = re.findall(r"^(?:FAILED |  \S+:\d+: |<<< -|PANIC).*$", result.output, re.M)
+    return "\n".join([f"status {result.status}", *telling[:50], "…", result.output[-4000:]])
+
+
 @pytest.fixture
 def boot():
     """boot(commands, **Machine fields) -> Result of a run that must end well."""
     def run(commands, timeout=120, **fields):
         result = Machine(commands=commands, **fields).run(timeout)
-        assert result.status == EXIT_OK, f"status {result.status}\n{result.output[-4000:]}"
+        assert result.status == EXIT_OK, report(result)
         return result
     return run
