@@ -6,9 +6,9 @@
 
 #include "threads_internal.h"
 
-#define TRIES      10
-#define CALLS_MAX  16u
+#define TRIES      100 /* one must not be disturbed by the end of a slice */
 #define SUBMITTERS 40u
+#define CALLS_MAX  (SUBMITTERS + 1)
 
 /* A device: what was submitted goes out with the next call. */
 struct device {
@@ -46,8 +46,10 @@ KTEST(sched_defer_calls_before_idle, KTEST_FAST)
     test_stay_here();
     for (int i = 0; i < TRIES && !was_before_idle; i++) {
         struct device device = {.deferred.call = device_call};
+        preempt_disable(); /* no slice ends between */
         submit(&device);
         submit(&device);
+        preempt_enable();
         thread_sleep_ns(20 * NSEC_PER_MSEC);
         ktest_expect_equal(device.calls, 1);
         ktest_expect_equal(device.batches[0], 2);
@@ -114,7 +116,8 @@ static void run_submitters(struct submitter *submitters, struct device *device, 
         completion_init(&submitters[i].end);
         submitters[i].thread = test_spawn(submit_and_sleep, &submitters[i], 0, here);
     }
-    thread_sleep_ns(5 * NSEC_PER_MSEC);
+    for (unsigned i = 0; i < SUBMITTERS; i++)
+        ktest_expect(test_wait_until_asleep(submitters[i].thread));
     preempt_disable();
     sched_wake_batch_begin();
     for (unsigned i = 0; i < SUBMITTERS; i++)

@@ -123,19 +123,25 @@ KTEST(log_line_is_cut_and_printable, KTEST_FAST)
     ktest_expect(lines_with("control??[2J? end") >= 1);
 }
 
+struct shout {
+    struct timer timer;
+    uint32_t count; /* a */
+};
+
 static void log_from_timer(struct timer *timer)
 {
-    (void)timer;
+    struct shout *shout = container_of(timer, struct shout, timer);
     log_debug("ktest", "from an interrupt %u", 4711u);
+    __atomic_add_fetch(&shout->count, 1, __ATOMIC_RELEASE);
 }
 
 KTEST(log_works_in_interrupts, KTEST_FAST)
 {
-    struct timer timer = {.expired = log_from_timer};
+    struct shout shout = {.timer.expired = log_from_timer};
     unsigned before = lines_with("from an interrupt 4711");
-    timer_start(&timer, clock_ns());
-    thread_sleep_ns(2 * NSEC_PER_MSEC);
-    timer_cancel(&timer);
+    timer_start(&shout.timer, clock_ns());
+    ktest_expect(test_wait_for_count(&shout.count, 1));
+    timer_cancel(&shout.timer);
     ktest_expect_equal(lines_with("from an interrupt 4711"), before + 1);
 }
 

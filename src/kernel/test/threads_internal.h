@@ -32,13 +32,31 @@ static inline uint64_t test_stay_here(void)
     return here;
 }
 
-/* Sleeps until `thread` has announced or begun a sleep. */
-static inline bool test_wait_until_blocked(const struct thread *thread)
+/* Goes to where `thread` is and sleeps there until it does. That it is BLOCKED may only mean that it
+ * announced a sleep, which it would call off (kernel/sched.c, S1); not while the caller has the CPU that it
+ * belongs to. */
+static inline bool test_wait_until_asleep(const struct thread *thread)
+{
+    uint64_t affinity = thread_current()->affinity, limit_ns = clock_ns() + TEST_LIMIT_NS;
+    bool is_asleep = false;
+    while (!is_asleep && clock_ns() < limit_ns) {
+        thread_sleep_ns(100 * NSEC_PER_USEC);
+        int result = thread_set_affinity(thread_current(), 1ull << read_once(thread->cpu));
+        assert(result == 0);
+        is_asleep = read_once(thread->state) == THREAD_BLOCKED && read_once(thread->cpu) == cpu_id();
+    }
+    int result = thread_set_affinity(thread_current(), affinity);
+    assert(result == 0);
+    return is_asleep;
+}
+
+/* Sleeps until `*count` has come to `wanted`; false when it does not, or is beyond it. */
+static inline bool test_wait_for_count(const uint32_t *count, uint32_t wanted)
 {
     uint64_t limit_ns = clock_ns() + TEST_LIMIT_NS;
-    while (read_once(thread->state) != THREAD_BLOCKED && clock_ns() < limit_ns)
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) < wanted && clock_ns() < limit_ns)
         thread_sleep_ns(100 * NSEC_PER_USEC);
-    return read_once(thread->state) == THREAD_BLOCKED;
+    return read_once(*count) == wanted;
 }
 
 #endif
