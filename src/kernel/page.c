@@ -6,8 +6,8 @@
  * through their first 16 bytes, by order; blocks of both spans share the lists.
  *
  * Boot writes to none of that, however much RAM there is: usable RAM stays a range in `untouched` until the
- * lists run out. Then grow() takes the uppermost largest block of it, so that what 32-bit devices reach goes
- * last, and gives its frames their bytes.
+ * lists run out. Then the uppermost largest block of it is taken, so that what 32-bit devices reach goes
+ * last, and its frames get their bytes.
  *
  *     P1  A frame that is not usable RAM is FRAME_RESERVED for ever, so nothing merges across it.
  *     P2  A block on the list of `order` starts with FRAME_FREE | order, and only such a block does.
@@ -177,7 +177,6 @@ static unsigned first_order(struct frame_range range)
 static void insert_range(struct frame_range range)
 {
     unsigned order;
-    memset(frame_byte(range.first), FRAME_INNER, range.end - range.first);
     for (; range.first < range.end; range.first += BIT(order)) {
         order = first_order(range);
         insert_block(range.first, order);
@@ -195,12 +194,12 @@ static void extend_span(struct page_span *span, uint64_t first)
     write_once(span->first, first);
 }
 
-/* Moves the uppermost untouched frames, within one largest block, to the lists. False: there are none. */
-static bool grow(void)
+/* The uppermost untouched frames, within one largest block: now FRAME_INNER. Empty: there are none. */
+static struct frame_range take_untouched(void)
 {
     assert_spin_locked(&page.lock);
     if (page.untouched_count == 0)
-        return false;
+        return (struct frame_range){0, 0};
     struct frame_range *last = &page.untouched[page.untouched_count - 1];
     uint64_t block = align_down(last->end - 1, BIT(PAGE_ORDER_MAX));
     struct frame_range part = {MAX(last->first, block), last->end};
@@ -208,8 +207,8 @@ static bool grow(void)
     if (last->end == last->first)
         page.untouched_count--;
     extend_span(&page.spans[block >= HIGH_FRAME], block);
-    insert_range(part);
-    return true;
+    memset(frame_byte(part.first), FRAME_INNER, part.end - part.first);
+    return part;
 }
 
 /* ---- Taking the boot memory map --------------------------------------------------------------------- */
@@ -333,19 +332,39 @@ static unsigned listed_order(unsigned order)
     return order;
 }
 
-/* Takes the first block of the smallest order that does, and gives its upper halves back. 0: none. */
-static uint64_t take_block(unsigned order)
+/* The first block of `from`, but for its upper halves, down to `order`. */
+static uint64_t split_block(unsigned from, unsigned order)
 {
-    unsigned from;
-    while ((from = listed_order(order)) > PAGE_ORDER_MAX)
-        if (!grow())
-            return 0;
     uint64_t frame = frame_of(page.free[from].next);
     unlist_block(frame, from);
     while (from > order) {
         from--;
         list_block(frame + BIT(from), from);
     }
+    return frame;
+}
+
+/* The smallest listed block that does, else untouched RAM: that is not even listed, which would write to it,
+ * when it is one block as wanted. 0: none. */
+static uint64_t find_block(unsigned order)
+{
+    unsigned from;
+    while ((from = listed_order(order)) > PAGE_ORDER_MAX) {
+        struct frame_range part = take_untouched();
+        if (part.end == 0)
+            return 0;
+        if (part.end - part.first == BIT(order) && is_aligned(part.first, BIT(order)))
+            return part.first;
+        insert_range(part);
+    }
+    return split_block(from, order);
+}
+
+static uint64_t take_block(unsigned order)
+{
+    uint64_t frame = find_block(order);
+    if (!frame)
+        return 0;
     page.free_frames -= BIT(order);
     set_state(frame, FRAME_USED, order);
     return frame;
@@ -414,7 +433,7 @@ struct page_block page_block_of(const void *pointer)
                                .is_slab = is_slab};
 }
 
-/* As the blocks that grow() makes of it. */
+/* As the blocks that insert_range makes of it. */
 static void count_blocks(struct frame_range range, uint64_t counts[PAGE_ORDER_MAX + 1])
 {
     while (range.first < range.end) {

@@ -225,7 +225,27 @@ static void init_touches_no_ram(void)
     check(mprotect(fake_ram, FAKE_RAM_BYTES, PROT_READ | PROT_WRITE) == 0);
     void *block = page_alloc(0);
     check(block && direct_to_phys(block) >= GIB(4)); /* what 32-bit devices reach goes last */
-    check(resident_pages() <= PAGE_ORDER_MAX + 3);   /* a list head each order, the frame bytes, the page */
+    uint64_t pages = resident_pages();
+    check(pages <= PAGE_ORDER_MAX + 3); /* a list head each order, the frame bytes, the page */
+    spin_lock(&page.lock);              /* page_alloc would fill the blocks with the debug build's pattern */
+    for (int i = 0; i < 16; i++)
+        check(find_block(PAGE_ORDER_MAX) != 0);
+    spin_unlock(&page.lock);
+    check(resident_pages() <= pages + 16 * BIT(PAGE_ORDER_MAX) / PAGE_BYTES + 1); /* their frame bytes only */
+    check_invariants();
+}
+
+/* The uppermost eight frames are no block of eight, those below are. */
+static void untouched_blocks_are_aligned(void)
+{
+    fake_memory_reset();
+    boot.memory_count = 0;
+    add_memory(MIB(2), PAGE_BYTES * 9, true); /* the largest: its last page has the frame bytes */
+    add_memory(MIB(3) + PAGE_BYTES * 3, PAGE_BYTES * 8, true);
+    page_init(&boot);
+    check(page_alloc(3) == direct_map(MIB(2)));
+    check(page_alloc(3) == NULL);
+    check_equal(free_bytes(), 8 * PAGE_BYTES);
     check_invariants();
 }
 
@@ -495,6 +515,7 @@ int main(void)
     random_mix();
     high_memory();
     init_touches_no_ram();
+    untouched_blocks_are_aligned();
     random_maps_agree_with_the_model();
     misuse_is_caught();
     blocks_are_found();
