@@ -6,8 +6,8 @@
  * through their first 16 bytes, by order; blocks of both spans share the lists.
  *
  * Boot writes to none of that, however much RAM there is: usable RAM stays a range in `untouched` until the
- * lists run out. Then the uppermost largest block of it is taken, so that what 32-bit devices reach goes
- * last, and its frames get their bytes.
+ * lists run out. Then the uppermost block of it is taken, so that what 32-bit devices reach goes last, and
+ * its frames get their bytes.
  *
  *     P1  A frame that is not usable RAM is FRAME_RESERVED for ever, so nothing merges across it.
  *     P2  A block on the list of `order` starts with FRAME_FREE | order, and only such a block does.
@@ -44,6 +44,7 @@ _Static_assert(PAGE_ORDER_MAX <= ORDER_MASK, "an order fits in its bits");
 #define SPAN_COUNT    2u
 #define FREE_BYTE     0x6b
 #define USED_BYTE     0xa5
+#define GROWTH_ORDER  9u  /* 2 MiB: on a host with large pages the first write costs as much as all of it */
 #define WASTE_DIVISOR 16u /* at most 1/16 of a span's RAM for its bytes */
 /* Each span's bytes may split an entry of the boot memory map, and so may the spans' border. */
 #define UNTOUCHED_MAX (BOOT_MEMORY_MAX + SPAN_COUNT + 1)
@@ -194,19 +195,20 @@ static void extend_span(struct page_span *span, uint64_t first)
     write_once(span->first, first);
 }
 
-/* The uppermost untouched frames, within one largest block: now FRAME_INNER. Empty: there are none. */
-static struct frame_range take_untouched(void)
+/* The uppermost untouched frames, within one block of `order` or at least GROWTH_ORDER: now FRAME_INNER.
+ * Empty: there are none. */
+static struct frame_range take_untouched(unsigned order)
 {
     assert_spin_locked(&page.lock);
     if (page.untouched_count == 0)
         return (struct frame_range){0, 0};
     struct frame_range *last = &page.untouched[page.untouched_count - 1];
-    uint64_t block = align_down(last->end - 1, BIT(PAGE_ORDER_MAX));
+    uint64_t block = align_down(last->end - 1, BIT(MAX(order, GROWTH_ORDER)));
     struct frame_range part = {MAX(last->first, block), last->end};
     last->end = part.first;
     if (last->end == last->first)
         page.untouched_count--;
-    extend_span(&page.spans[block >= HIGH_FRAME], block);
+    extend_span(&page.spans[block >= HIGH_FRAME], align_down(block, BIT(PAGE_ORDER_MAX)));
     memset(frame_byte(part.first), FRAME_INNER, part.end - part.first);
     return part;
 }
@@ -350,7 +352,7 @@ static uint64_t find_block(unsigned order)
 {
     unsigned from;
     while ((from = listed_order(order)) > PAGE_ORDER_MAX) {
-        struct frame_range part = take_untouched();
+        struct frame_range part = take_untouched(order);
         if (part.end == 0)
             return 0;
         if (part.end - part.first == BIT(order) && is_aligned(part.first, BIT(order)))

@@ -21,7 +21,7 @@ static void counted_page_free(void *block, unsigned order);
 
 static struct random random_state;
 static struct block_device device;
-static unsigned pages_held, order_limit = PAGE_ORDER_MAX, blocks_limit = UINT32_MAX;
+static unsigned pages_held, order_limit = CHUNK_ORDER_MAX, blocks_limit = UINT32_MAX;
 static bool registration_fails;
 
 static void *garbage_page_alloc(unsigned order)
@@ -120,13 +120,13 @@ static void agrees_with_an_array(uint64_t bytes)
 
 static void falls_back_to_smaller_blocks(void)
 {
-    for (order_limit = 0; order_limit < PAGE_ORDER_MAX; order_limit += 3) {
+    for (order_limit = 0; order_limit < CHUNK_ORDER_MAX; order_limit += 3) {
         struct memdisk *disk = make(MIB(5));
         check_equal(disk->order, order_limit);
         check_equal(disk->chunks << order_limit, align_up(MIB(5), PAGE_BYTES << order_limit) >> PAGE_SHIFT);
         destroy(disk);
     }
-    order_limit = PAGE_ORDER_MAX;
+    order_limit = CHUNK_ORDER_MAX;
 }
 
 static void want_of_memory_leaks_nothing(void)

@@ -332,10 +332,17 @@ static bool model_is_block(uint64_t frame, unsigned order)
     return true;
 }
 
+/* What is untouched ends within the block: its parts meet when the lower one is taken. */
+static bool is_growing(uint64_t frame, unsigned order)
+{
+    uint64_t edge = page.untouched_count ? page.untouched[page.untouched_count - 1].end : 0;
+    return frame < edge && edge < frame + BIT(order);
+}
+
 /* As free memory must lie on the lists when every pair of free buddies is merged. */
 static void model_count(uint64_t frame, unsigned order, uint64_t counts[PAGE_ORDER_MAX + 1])
 {
-    if (model_is_block(frame, order)) {
+    if (model_is_block(frame, order) && !is_growing(frame, order)) {
         counts[order]++;
     } else if (order > 0) {
         model_count(frame, order - 1, counts);

@@ -12,6 +12,8 @@
 #include <kernel/page.h>
 #include <kernel/string.h>
 
+#define CHUNK_ORDER_MAX 9u /* 2 MiB: what page.c can hand out without writing to it */
+
 /* Legend: I constant; a atomic. */
 struct memdisk {
     unsigned order;    /* I: of every chunk */
@@ -131,7 +133,7 @@ static struct memdisk *create(uint64_t bytes, unsigned order)
 int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device **device)
 {
     struct memdisk *disk = NULL;
-    for (unsigned order = MIN(page_order_for(bytes), PAGE_ORDER_MAX) + 1; order-- > 0 && !disk;)
+    for (unsigned order = MIN(page_order_for(bytes), CHUNK_ORDER_MAX) + 1; order-- > 0 && !disk;)
         disk = create(bytes, order);
     if (!disk)
         return -ENOMEM;
