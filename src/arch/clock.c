@@ -2,8 +2,9 @@
 /* The time-stamp counter as the kernel's clock: its rate, and the conversions.
  *
  * A measured rate is (ticks between two moments) / (reference counts between them). Each moment is the
- * tightest of a few "TSC, reference, TSC" readings; what happens between the moments does not matter, so a
- * host that takes the CPU away spoils nothing. `clock` is written on the boot CPU before others run. */
+ * tightest of a few "TSC, reference, TSC" readings, and the width of that bounds its error; what happens
+ * between the moments does not matter, so a host that takes the CPU away spoils nothing, and the boot goes
+ * on. `clock` is written on the boot CPU before others run. */
 #include <arch/clock.h>
 #include <kernel/base/assert.h>
 #include <kernel/base/bits.h>
@@ -11,10 +12,13 @@
 
 #include "clock_internal.h"
 
-#define GUESS_HZ     4000000000ull
+#define GUESS_HZ     6000000000ull /* more than any: the clock may not go back when the rate is known */
 #define HZ_MIN       100000000ull
 #define HZ_MAX       20000000000ull
 #define MOMENT_TRIES 10u
+#define ERROR_PART   2000u /* 0.05 % */
+/* Some 0.1 s: then the widths are those of a very busy host, and what has been counted must do. */
+#define PATIENCE_TICKS 300000000ull
 /* 9 years: at HZ_MAX, ticks up to then still fit in 64 bits. */
 #define FAR_FUTURE_NS (UINT64_MAX / 64)
 
@@ -22,6 +26,11 @@
 
 struct clock clock = {.multiplier = (NSEC_PER_SEC << 32) / GUESS_HZ, .hz = GUESS_HZ, .source = "a guess"};
 static uint64_t wall_base_seconds; /* at entry; 0: unknown */
+
+/* From clock_init to clock_calibrate; the boot CPU's. */
+static bool is_known;
+static struct clock_reference *reference; /* what is measured by; NULL: nothing */
+static struct clock_moment reference_start;
 
 /* boot.S */
 extern const uint64_t boot_entry_tsc;
@@ -91,60 +100,83 @@ static uint64_t hz_nominal(void)
 
 /* Not inlined, lest the loop be unrolled: an emulator translates each copy of the code when it first comes to
  * it, which takes longer than the reading; this one copy is soon warm. */
-static noinline uint64_t read_bracketed(uint32_t (*read)(void), struct clock_moment *moment)
+static noinline struct clock_moment read_bracketed(uint32_t (*read)(void))
 {
     uint64_t before = cpu_timestamp();
     uint32_t count = read();
     uint64_t width = cpu_timestamp() - before;
-    *moment = (struct clock_moment){before + width / 2, count};
-    return width;
+    return (struct clock_moment){.ticks = before + width / 2, .width_ticks = width, .count = count};
 }
 
 struct clock_moment clock_read_moment(uint32_t (*read)(void))
 {
-    struct clock_moment best = {0, 0}, moment;
-    uint64_t best_width = UINT64_MAX;
-    for (unsigned i = 0; i < MOMENT_TRIES; i++) {
-        uint64_t width = read_bracketed(read, &moment);
-        if (width >= best_width)
-            continue;
-        best_width = width;
-        best = moment;
+    struct clock_moment best = read_bracketed(read);
+    for (unsigned i = 1; i < MOMENT_TRIES; i++) {
+        struct clock_moment moment = read_bracketed(read);
+        if (moment.width_ticks < best.width_ticks)
+            best = moment;
     }
     return best;
 }
 
-/* 0 when it is not there or stands still. The wait is bounded by the TSC, at the highest rate there is. */
-static uint64_t measure_hz(struct clock_reference *reference)
+/* The moments are wrong by half of their widths, the counts by one. */
+static bool is_exact(struct clock_moment start, struct clock_moment end, uint32_t counted)
 {
-    if (!reference->start())
-        return 0;
-    uint32_t window = (uint32_t)muldiv(reference->window_ns, reference->hz, NSEC_PER_SEC);
-    uint64_t patience = muldiv(8 * reference->window_ns, HZ_MAX, NSEC_PER_SEC);
-    assert(window > 0 && window < reference->mask / 2);
-    struct clock_moment start = clock_read_moment(reference->read);
-    while (((reference->read() - start.count) & reference->mask) < window)
-        if (cpu_timestamp() - start.ticks > patience)
-            return 0;
-    struct clock_moment end = clock_read_moment(reference->read);
-    uint32_t counted = (end.count - start.count) & reference->mask;
-    return counted >= window ? muldiv(end.ticks - start.ticks, reference->hz, counted) : 0;
+    uint64_t ticks = end.ticks - start.ticks;
+    return counted > 0 && (start.width_ticks + end.width_ticks) / 2 + ticks / counted <= ticks / ERROR_PART;
+}
+
+uint32_t clock_count_since(struct clock_moment start, uint32_t (*read)(void), uint32_t mask, uint64_t *ticks)
+{
+    struct clock_moment end;
+    uint32_t counted;
+    do {
+        end = clock_read_moment(read);
+        counted = (end.count - start.count) & mask;
+        *ticks = end.ticks - start.ticks;
+    } while (!is_exact(start, end, counted) && counted < mask / 2 && *ticks < PATIENCE_TICKS);
+    return counted;
+}
+
+/* Starts the first of the references from `candidate` on that counts. NULL: none does. */
+static struct clock_reference *begin(struct clock_reference *candidate)
+{
+    while (candidate->name && !candidate->start())
+        candidate++;
+    if (!candidate->name)
+        return NULL;
+    reference_start = clock_read_moment(candidate->read);
+    return candidate;
+}
+
+/* 0: it stands still. */
+static uint64_t measured_hz(const struct clock_reference *by)
+{
+    uint64_t ticks;
+    uint32_t counted = clock_count_since(reference_start, by->read, by->mask, &ticks);
+    return counted ? muldiv(ticks, by->hz, counted) : 0;
 }
 
 static bool find_rate(void)
 {
-    if (set_rate(hz_by_crystal(), "CPUID 0x15") || set_rate(hz_by_hypervisor(), "the hypervisor"))
-        return true;
-    for (struct clock_reference *reference = clock_references; reference->name; reference++)
-        if (set_rate(measure_hz(reference), reference->name))
+    for (; reference; reference = begin(reference + 1))
+        if (set_rate(measured_hz(reference), reference->name))
             return true;
-    return set_rate(hz_nominal(), "CPUID 0x16") ||
-           set_rate(measure_hz(&clock_reference_last), clock_reference_last.name);
+    if (set_rate(hz_nominal(), "CPUID 0x16"))
+        return true;
+    reference = begin(clock_reference_last);
+    return reference && set_rate(measured_hz(reference), reference->name);
 }
 
 void clock_init(void)
 {
-    if (!find_rate())
+    is_known = set_rate(hz_by_crystal(), "CPUID 0x15") || set_rate(hz_by_hypervisor(), "the hypervisor");
+    reference = is_known ? NULL : begin(clock_references);
+}
+
+void clock_calibrate(void)
+{
+    if (!is_known && !find_rate())
         kernel_warn("clock", "nothing to measure the time-stamp counter by: %llu MHz assumed",
                     (unsigned long long)(clock.hz / 1000000));
     uint64_t now = clock_read_cmos();

@@ -16,10 +16,12 @@ struct clock {
 extern struct clock clock;
 
 /* By cpu_init(0): clock_ns() counts from boot.S's time stamp with a guessed rate, too slow rather than too
- * fast, so that it does not run backwards at clock_init. */
+ * fast, so that it does not run backwards at clock_calibrate. */
 void clock_init_early(void);
-/* After acpi_init. Takes at most some 5 ms. */
+/* After acpi_init: takes a rate that the CPU tells, or begins to measure. */
 void clock_init(void);
+/* Ends that, some milliseconds after clock_init at the earliest: the boot does other things meanwhile. */
+void clock_calibrate(void);
 
 static always_inline uint64_t clock_ns(void)
 {
@@ -29,7 +31,7 @@ static always_inline uint64_t clock_ns(void)
 uint64_t clock_ns_to_ticks(uint64_t ns);
 /* Busy-waits; for device and CPU start-up only. */
 void clock_spin_ns(uint64_t ns);
-/* Seconds since 1970 from the CMOS clock, read once at clock_init, plus clock_ns(). */
+/* Seconds since 1970 from the CMOS clock, read once at clock_calibrate, plus clock_ns(). */
 uint64_t clock_wall_seconds(void);
 
 #endif

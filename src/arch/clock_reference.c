@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters of a known rate: HPET (IA-PC HPET 1.0a), ACPI PM timer (ACPI 6.4, 4.8.3.3), PIT channel 0 (8254);
- * and the CMOS calendar (MC146818). Used once, at clock_init, on the boot CPU with interrupts off. */
+ * and the CMOS calendar (MC146818). Used once, from clock_init to clock_calibrate, on the boot CPU with
+ * interrupts off. */
 #include <arch/acpi.h>
 #include <arch/clock.h>
 #include <arch/io.h>
@@ -81,11 +82,14 @@ static bool pit_start(void)
 }
 
 struct clock_reference clock_references[] = {
-    {"HPET", hpet_start, hpet_read, 0, UINT32_MAX, 2 * NSEC_PER_MSEC},
-    {"ACPI PM timer", pm_timer_start, pm_timer_read, PM_TIMER_HZ, 0xffffff, 3 * NSEC_PER_MSEC},
+    {"HPET", hpet_start, hpet_read, 0, UINT32_MAX},
+    {"ACPI PM timer", pm_timer_start, pm_timer_read, PM_TIMER_HZ, 0xffffff},
     {.name = NULL},
 };
-struct clock_reference clock_reference_last = {"PIT", pit_start, pit_read, PIT_HZ, 0xffff, 4 * NSEC_PER_MSEC};
+struct clock_reference clock_reference_last[] = {
+    {"PIT", pit_start, pit_read, PIT_HZ, 0xffff},
+    {.name = NULL},
+};
 
 #define CMOS_SELECT          0x70
 #define CMOS_DATA            0x71

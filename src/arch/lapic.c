@@ -57,13 +57,13 @@ enum lapic_register {
 #define PIC_MASTER 0x20u
 #define PIC_SLAVE  0xa0u
 
-#define CALIBRATE_NS     (1 * NSEC_PER_MSEC)
 #define COMMAND_SPIN_MAX 100000u
 
 volatile uint32_t *lapic_eoi_register;
 static volatile uint8_t *registers; /* NULL in x2APIC mode */
 static bool has_deadline_timer;
-static uint64_t timer_ticks_per_ns_32; /* scaled by 2^32 */
+static uint64_t timer_ticks_per_ns_32;  /* scaled by 2^32 */
+static struct clock_moment timer_start; /* of the boot CPU's timer, for lapic_calibrate */
 
 static uint32_t read_register(enum lapic_register reg)
 {
@@ -139,23 +139,28 @@ static void set_local_vectors(void)
     lapic_eoi(); /* whatever the firmware left in service */
 }
 
+/* It counts down; the complement counts up. */
 static uint32_t read_timer(void)
 {
-    return read_register(LAPIC_TIMER_CURRENT);
+    return ~read_register(LAPIC_TIMER_CURRENT);
 }
 
-static void calibrate_timer(void)
+/* Lets it run, from the top: it will have been stopped long before it ends. */
+static void begin_calibration(void)
 {
-    write_register(LAPIC_LVT_TIMER, LVT_MASKED | TRAP_TIMER);
-    write_register(LAPIC_TIMER_DIVIDE, TIMER_DIVIDE_BY_16);
     write_register(LAPIC_TIMER_INITIAL, UINT32_MAX);
-    struct clock_moment start = clock_read_moment(read_timer);
-    clock_spin_ns(CALIBRATE_NS);
-    struct clock_moment end = clock_read_moment(read_timer);
-    write_register(LAPIC_TIMER_INITIAL, 0);
+    timer_start = clock_read_moment(read_timer);
+}
 
-    uint64_t ns = muldiv(end.ticks - start.ticks, NSEC_PER_SEC, clock.hz);
-    timer_ticks_per_ns_32 = ns ? muldiv(start.count - end.count, 1ull << 32, ns) : 0;
+void lapic_calibrate(void)
+{
+    uint64_t ticks;
+    if (has_deadline_timer)
+        return;
+    uint32_t counted = clock_count_since(timer_start, read_timer, UINT32_MAX, &ticks);
+    uint64_t ns = muldiv(ticks, NSEC_PER_SEC, clock.hz);
+    write_register(LAPIC_TIMER_INITIAL, 0);
+    timer_ticks_per_ns_32 = ns ? muldiv(counted, 1ull << 32, ns) : 0;
     if (timer_ticks_per_ns_32 == 0) {
         kernel_warn("lapic", "its timer does not count: 62.5 MHz assumed");
         timer_ticks_per_ns_32 = (1ull << 32) / 16;
@@ -180,8 +185,6 @@ static void init_boot_cpu(void)
     enable_mode();
     set_local_vectors();
     has_deadline_timer = (cpu_cpuid(1, 0).ecx & CPUID_ECX_DEADLINE) != 0;
-    if (!has_deadline_timer)
-        calibrate_timer();
     kernel_info("lapic", "%s, id %u, timer %s", lapic_is_x2apic() ? "x2APIC" : "xAPIC", lapic_id(),
                 has_deadline_timer ? "by TSC deadline" : "one-shot");
 }
@@ -195,6 +198,8 @@ void lapic_init(void)
         set_local_vectors();
     }
     set_up_timer();
+    if (cpu_id() == 0 && !has_deadline_timer)
+        begin_calibration();
     cpu_write(lapic_id, lapic_id());
 }
 

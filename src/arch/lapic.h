@@ -15,6 +15,8 @@ extern volatile uint32_t *lapic_eoi_register;
 /* Maps and enables the LAPIC of this CPU: boot CPU after acpi_init, others from their entry. Masks the
  * legacy PICs on the boot CPU. */
 void lapic_init(void);
+/* Ends the measuring of the timer's rate, which lapic_init began on the boot CPU. After clock_calibrate. */
+void lapic_calibrate(void);
 uint32_t lapic_id(void);
 bool lapic_is_x2apic(void);
 /* The end of the interrupt in service, on its CPU: one store. */

@@ -80,6 +80,8 @@ noreturn void kmain(const struct boot_info *boot)
     clock_init();
     lapic_init();
     ioapic_init();
+    clock_calibrate();
+    lapic_calibrate();
     thread_init();
     interrupts_enable();
     work_init();

@@ -14,5 +14,6 @@ host_test_pool =
 host_test_memdisk = src/drivers/block/segments.c
 host_test_cmdline = src/kernel/string.c
 host_test_acpi = src/arch/acpi_parse.c
+host_test_clock =
 fs_host_sources = $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c) $(addprefix src/fs/eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c) $(addprefix src/kernel/,checksum.c sha256.c string.c) tools/host/block_file.c
 host_test_vfs = $(fs_host_sources)
