@@ -377,9 +377,7 @@ static void split_destroy(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     heap_free(queue->buffers);
-    heap_free(ring->used);
-    heap_free(ring->avail);
-    heap_free(ring->desc);
+    heap_free(ring->desc); /* with both rings */
     heap_free(ring->ids);
     heap_free(ring);
 }
@@ -413,18 +411,20 @@ static const struct virtqueue_ops indirect_ops = {
     .destroy = split_destroy,
 };
 
-/* Each part gets pages of its own kind of alignment (2.7: 16, 2 and 4 bytes are enough). */
+/* In one block, as legacy devices want it and modern ones do not mind. */
 static bool allocate_parts(struct split_ring *ring, uint32_t tables)
 {
     struct virtqueue *queue = &ring->queue;
-    size_t size = queue->size;
-    ring->ids = heap_alloc_zeroed(size * sizeof(*ring->ids));
-    ring->desc = heap_alloc_zeroed(size * sizeof(*ring->desc));
-    ring->avail = heap_alloc_zeroed(sizeof(*ring->avail) + (size + 1) * sizeof(uint16_t));
-    ring->used =
-        heap_alloc_zeroed(sizeof(*ring->used) + size * sizeof(struct virtq_used_elem) + sizeof(uint16_t));
+    uint8_t *block = heap_alloc_zeroed(virtq_legacy_bytes(queue->size));
+    assert(is_aligned((uintptr_t)block, VIRTQ_LEGACY_ALIGN));
+    ring->desc = (struct virtq_desc *)block;
+    ring->ids = heap_alloc_zeroed(queue->size * sizeof(*ring->ids));
     queue->buffers = heap_alloc_zeroed((size_t)tables * queue->config.chain_max * sizeof(*queue->buffers));
-    return ring->ids && ring->desc && ring->avail && ring->used && queue->buffers;
+    if (!block || !ring->ids || !queue->buffers)
+        return false;
+    ring->avail = (struct virtq_avail *)(block + virtq_legacy_avail_offset(queue->size));
+    ring->used = (struct virtq_used *)(block + virtq_legacy_used_offset(queue->size));
+    return true;
 }
 
 int vring_split_create(const struct virtqueue_config *config, struct virtqueue **result)

@@ -3,6 +3,7 @@
 #ifndef DRIVERS_VIRTIO_VRING_SPLIT_SPEC_H
 #define DRIVERS_VIRTIO_VRING_SPLIT_SPEC_H
 
+#include <kernel/base/bits.h>
 #include <kernel/base/types.h>
 
 #define VIRTQ_DESC_F_NEXT     1u
@@ -42,5 +43,25 @@ struct virtq_used {
 _Static_assert(offsetof(struct virtq_used, ring) == 4, "2.7.8");
 
 #define VIRTQ_SPLIT_SIZE_MAX 32768u /* 2.7 */
+
+/* 2.7.2: the three parts in one block, as a legacy device finds them from the block's address alone: table,
+ * available ring right behind it, used ring on the next page. */
+#define VIRTQ_LEGACY_ALIGN 4096u
+
+static inline uint32_t virtq_legacy_avail_offset(uint32_t size)
+{
+    return size * (uint32_t)sizeof(struct virtq_desc);
+}
+static inline uint32_t virtq_legacy_used_offset(uint32_t size)
+{
+    uint32_t avail_bytes = (uint32_t)sizeof(struct virtq_avail) + (size + 1) * (uint32_t)sizeof(uint16_t);
+    return (uint32_t)align_up(virtq_legacy_avail_offset(size) + avail_bytes, VIRTQ_LEGACY_ALIGN);
+}
+static inline uint32_t virtq_legacy_bytes(uint32_t size)
+{
+    uint32_t used_bytes =
+        (uint32_t)(sizeof(struct virtq_used) + size * sizeof(struct virtq_used_elem) + sizeof(uint16_t));
+    return virtq_legacy_used_offset(size) + (uint32_t)align_up(used_bytes, VIRTQ_LEGACY_ALIGN);
+}
 
 #endif
