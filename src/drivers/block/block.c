@@ -67,6 +67,7 @@ int block_device_register(const struct block_device_config *config, struct block
         return -ENOMEM;
     device->ops = config->ops;
     device->driver = config->driver;
+    device->where = config->where ? config->where : "";
     device->limits = config->limits;
     device->limits.max_sectors = MIN(config->limits.max_sectors, BLOCK_SECTORS_MAX);
     device->sectors = config->sectors;
@@ -106,6 +107,11 @@ void *block_device_driver(struct block_device *device)
 const char *block_device_name(const struct block_device *device)
 {
     return device->name;
+}
+
+const char *block_device_where(const struct block_device *device)
+{
+    return device->where;
 }
 
 uint64_t block_device_sectors(const struct block_device *device)

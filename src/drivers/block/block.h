@@ -201,6 +201,7 @@ struct block_raw_job {
 
 struct block_device_config {
     const char *prefix; /* "vd": the device becomes vd0, vd1, … in order of registration */
+    const char *where;  /* "modern PCI 00:03.0", constant for ever; or NULL */
     const struct block_device_ops *ops;
     void *driver;     /* block_device_driver() gives it back */
     uint64_t sectors; /* capacity, 512-byte units */
@@ -245,6 +246,7 @@ void block_device_set_sectors(struct block_device *device, uint64_t sectors);
 
 /* Constant after registration but for the capacity. */
 const char *block_device_name(const struct block_device *device);
+const char *block_device_where(const struct block_device *device); /* "": it did not say */
 uint64_t block_device_sectors(const struct block_device *device);
 const struct block_limits *block_device_limits(const struct block_device *device);
 bool block_device_is_read_only(const struct block_device *device);

@@ -73,6 +73,7 @@ struct block_device {
     struct mutex reset_mutex;
     struct block_fault *fault;   /* r: fault.c's; never freed */
     char name[BLOCK_NAME_BYTES]; /* I */
+    const char *where;           /* I */
 };
 
 /* A scheduler decides only while more waits than the device takes. All under device->lock. It may use the

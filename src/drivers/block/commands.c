@@ -29,14 +29,14 @@ static int lsblk_run(int argc, char **argv)
 {
     struct block_device *device;
     (void)argc, (void)argv;
-    console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER\n");
+    console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER  WHERE\n");
     for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++) {
         const struct block_limits *limits = block_device_limits(device);
         console_printf("%-6s ", block_device_name(device));
         print_size(block_device_sectors(device));
-        console_printf("  %5u  %5u  %8u  %-4s  %s\n", limits->logical_block_bytes, limits->depth,
+        console_printf("  %5u  %5u  %8u  %-4s  %-9s  %s\n", limits->logical_block_bytes, limits->depth,
                        limits->max_segments, block_device_is_read_only(device) ? "ro" : "rw",
-                       block_device_scheduler(device));
+                       block_device_scheduler(device), block_device_where(device));
     }
     return 0;
 }

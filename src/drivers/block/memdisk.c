@@ -139,6 +139,7 @@ int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device
         return -ENOMEM;
     const struct block_device_config config = {
         .prefix = prefix,
+        .where = "memory",
         .ops = &memdisk_ops,
         .driver = disk,
         .sectors = bytes >> BLOCK_SECTOR_SHIFT,
