@@ -11,7 +11,7 @@ static void test_negotiation(void)
     struct virtio_blk *disk = start(64, ~0ull);
     check_equal(m.written_features,
                 BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) |
-                    BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_ORDER_PLATFORM) |
+                    BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_ANY_LAYOUT) |
                     BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) |
                     BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY));
     virtio_features_text(&m.device, text, sizeof(text));
@@ -35,7 +35,7 @@ static void expect_refused(int error)
 {
     check_equal(-virtio_device_add(&m.device), error);
     check(!is_registered);
-    check(error == ETIMEDOUT || m.status & VIRTIO_STATUS_FAILED);
+    check(error == ETIMEDOUT || error == EBUSY || m.status & VIRTIO_STATUS_FAILED);
 }
 
 static void test_refusals(void)
@@ -49,6 +49,11 @@ static void test_refusals(void)
     m.reset_reads = -1;
     expect_refused(ETIMEDOUT);
     check(m.is_isolated && m.writes == 1);
+    prepare(64, ALL_OF_QEMU);
+    m.reset_reads = -1;
+    m.cannot_be_isolated = true;
+    expect_refused(EBUSY);
+    check_equal(m.writes, 1);
     prepare(64, ALL_OF_QEMU);
     m.connect_error = -ENODEV;
     expect_refused(ENODEV);
@@ -113,10 +118,113 @@ static void test_limits(void)
     stop(block.config.driver);
 }
 
+/* ---- Legacy: no VERSION_1, no FEATURES_OK, a ring of the device's size ----------------------------------
+ */
+
+static void test_legacy_negotiation(void)
+{
+    static const uint8_t steps[] = {0, 1, 3, 7};
+    prepare_legacy(64, ALL_OF_QEMU | BIT(VIRTIO_F_ANY_LAYOUT));
+    m.has_features_ok = false; /* it does not know that bit */
+    struct virtio_blk *disk = start_prepared();
+    check(memcmp(m.history, steps, sizeof(steps)) == 0 && m.writes == sizeof(steps));
+    check(m.written_features & BIT(VIRTIO_F_ANY_LAYOUT) && m.written_features >> 32 == 0);
+    check_equal(block.config.ops->reset(&block), 0);
+    stop(disk);
+}
+
+static void test_legacy_queue_size(void)
+{
+    static const uint32_t useless[] = {0, 1, 100, 2048, 32768, 0xffff};
+    prepare_legacy(256, ALL_OF_QEMU);
+    transport.is_queue_size_fixed = true;
+    virtio_settings.queue_size = 64;
+    struct virtio_blk *disk = start_prepared();
+    check_equal(disk->queue.ring->size, 256);
+    check_equal(block.config.limits.depth, 64);
+    stop(disk);
+    prepare_legacy(256, ALL_OF_QEMU & ~BIT(VIRTIO_F_INDIRECT_DESC));
+    transport.is_queue_size_fixed = true;
+    virtio_settings.queue_size = 64;
+    disk = start_prepared();
+    check_equal(disk->queue.ring->size, 256);
+    check_equal(block.config.limits.depth, 21);
+    stop(disk);
+    for (size_t i = 0; i < ARRAY_SIZE(useless); i++) {
+        prepare_legacy(useless[i], ALL_OF_QEMU);
+        transport.is_queue_size_fixed = true;
+        expect_refused(EOPNOTSUPP);
+    }
+}
+
+/* Without VERSION_1 and ANY_LAYOUT, header, data and status are buffers of their own: three do not fit. */
+static void test_legacy_layout(void)
+{
+    prepare_legacy(2, ALL_OF_QEMU);
+    expect_refused(EOPNOTSUPP);
+    prepare_legacy(2, ALL_OF_QEMU | BIT(VIRTIO_F_ANY_LAYOUT));
+    stop(start_prepared());
+    prepare_legacy(4, ALL_OF_QEMU);
+    struct virtio_blk *disk = start_prepared();
+    struct block_request write = make_request(BLOCK_WRITE, 3, disk_data, 512);
+    submit(&write, 1);
+    device_take();
+    check(m.held_count == 1 && m.held[0].count == 3);
+    check(m.held[0].buffers[0].bytes == 16 && m.held[0].buffers[2].bytes == 1);
+    device_do_all(disk);
+    stop(disk);
+}
+
+/* The capacity is read whole though there is no generation to tell. */
+static void test_legacy_config(void)
+{
+    prepare_legacy(64, ALL_OF_QEMU);
+    set_config(1000, 10, 512);
+    m.config_changes = 5;
+    struct virtio_blk *disk = start_prepared();
+    check_equal(block.sectors, 1000 + 5 * 0x100000001ull);
+    m.config_changes = 1u << 30; /* it never settles: an end, and a line */
+    m.device.driver->config_changed(&m.device);
+    run_works();
+    stop(disk);
+}
+
+/* ---- A device that does not answer and that nothing can cut off from memory (R6) -------------------------
+ */
+
+static void test_slow_death(void)
+{
+    struct virtio_blk *disk = start(64, ALL_OF_QEMU);
+    struct block_request read = make_request(BLOCK_READ, 3, disk_data, 512);
+    submit(&read, 1);
+    m.cannot_be_isolated = true;
+    m.reset_reads = 50000; /* longer than any patience, and it is waited for */
+    check_equal(block.config.ops->reset(&block), 0);
+    check_equal(completed_before_reset_ended, 0);
+    check_equal(m.reset_reads, 0);
+    device_do_all(disk);
+    check_equal(count_finished(BLOCK_OK), 1);
+
+    /* Its queues are left to it. */
+    struct virtqueue *ring = disk->queue.ring;
+    m.reset_reads = -1;
+    virtio_device_destroy_queues(&m.device);
+    check_equal(m.device.queue_count, 0);
+    check(virtqueue_is_consistent(ring)); /* the sanitizer knows whether it is still there */
+    virtqueue_destroy(ring);
+    free(disk->queue.slots);
+    free(disk);
+}
+
 int main(void)
 {
     test_negotiation();
     test_refusals();
     test_limits();
+    test_legacy_negotiation();
+    test_legacy_queue_size();
+    test_legacy_layout();
+    test_legacy_config();
+    test_slow_death();
     return check_finish();
 }

@@ -23,7 +23,7 @@ static struct machine {
     uint64_t offered, written_features;
     uint8_t status, history[16];
     uint32_t writes;
-    bool has_features_ok, is_isolated;
+    bool has_features_ok, is_isolated, cannot_be_isolated;
     int reset_reads; /* reads of the status that do not show 0 yet; below 0: never */
     int resets_left; /* after so many resets it answers no more; below 0: always */
     uint8_t config[64];
@@ -116,8 +116,8 @@ static inline void interrupts_disconnect(struct virtio_device *device)
 
 static inline int queue_enable(struct virtio_device *device, struct virtqueue *queue)
 {
-    check(device->features >> VIRTIO_F_VERSION_1 & 1);
-    check(m.status & VIRTIO_STATUS_FEATURES_OK);
+    check_equal(device->features >> VIRTIO_F_VERSION_1 & 1, !device->transport->is_legacy);
+    check_equal((m.status & VIRTIO_STATUS_FEATURES_OK) != 0, !device->transport->is_legacy);
     check(!(m.status & VIRTIO_STATUS_DRIVER_OK));
     fd_attach(&m.fd, queue);
     check(m.fd.avail->idx == 0 && m.fd.used->idx == 0);
@@ -134,10 +134,11 @@ static inline void notify(struct virtqueue *queue)
     fd_notify(&m.fd);
 }
 
-static inline void isolate(struct virtio_device *device)
+static inline bool isolate(struct virtio_device *device)
 {
     (void)device;
-    m.is_isolated = true;
+    m.is_isolated = !m.cannot_be_isolated;
+    return m.is_isolated;
 }
 
 static inline void interrupt_text(const struct virtqueue *queue, char *text, size_t bytes)
@@ -146,20 +147,22 @@ static inline void interrupt_text(const struct virtqueue *queue, char *text, siz
     snprintf(text, bytes, "by hand");
 }
 
-static const struct virtio_transport_ops transport = {"test",
-                                                      status_read,
-                                                      status_write,
-                                                      features_read,
-                                                      features_write,
-                                                      config_read,
-                                                      config_generation,
-                                                      queue_size,
-                                                      interrupts_connect,
-                                                      interrupts_disconnect,
-                                                      queue_enable,
-                                                      notify,
-                                                      isolate,
-                                                      interrupt_text};
+static struct virtio_transport_ops transport = {
+    .name = "test",
+    .status_read = status_read,
+    .status_write = status_write,
+    .features_read = features_read,
+    .features_write = features_write,
+    .config_read = config_read,
+    .config_generation = config_generation,
+    .queue_size = queue_size,
+    .interrupts_connect = interrupts_connect,
+    .interrupts_disconnect = interrupts_disconnect,
+    .queue_enable = queue_enable,
+    .notify = notify,
+    .isolate = isolate,
+    .interrupt_text = interrupt_text,
+};
 
 /* ---- The kernel around it ---------------------------------------------------------------------------- */
 
@@ -308,6 +311,8 @@ static inline void set_config(uint64_t capacity, uint32_t seg_max, uint32_t blk_
 static inline void prepare(uint32_t size, uint64_t offered)
 {
     memset(&m, 0, sizeof(m));
+    transport.is_legacy = transport.is_queue_size_fixed = false;
+    transport.config_generation = config_generation;
     m.device.transport = &transport;
     m.device.type = VIRTIO_ID_BLOCK;
     m.offered = offered;
@@ -325,13 +330,26 @@ static inline void prepare(uint32_t size, uint64_t offered)
     m.answer = VIRTIO_BLK_S_OK;
 }
 
-static inline struct virtio_blk *start(uint32_t size, uint64_t offered)
+static inline struct virtio_blk *start_prepared(void)
 {
-    prepare(size, offered);
     check_equal(virtio_device_add(&m.device), 0);
     check(is_registered);
     run_works();
     return block.config.driver;
+}
+
+static inline struct virtio_blk *start(uint32_t size, uint64_t offered)
+{
+    prepare(size, offered);
+    return start_prepared();
+}
+
+/* The interface of before 1.0, with the features that it can have. */
+static inline void prepare_legacy(uint32_t size, uint64_t offered)
+{
+    prepare(size, (uint32_t)offered);
+    transport.is_legacy = true;
+    transport.config_generation = NULL;
 }
 
 /* Everything must be free; gives the memory back. */

@@ -107,9 +107,10 @@ static void notify(struct virtqueue *queue)
     mmio_write16(queue->doorbell, queue->config.index);
 }
 
-static void isolate(struct virtio_device *device)
+static bool isolate(struct virtio_device *device)
 {
     pci_disable_bus_master(virtio_pci_of(device)->pci);
+    return true;
 }
 
 static const struct virtio_transport_ops ops = {
@@ -186,7 +187,7 @@ static int probe(struct pci_device *device)
     pci->pci = device;
     pci->device.transport = &ops;
     pci->device.type = device_type(device->device_id);
-    snprintf(pci->device.where, sizeof(pci->device.where), "pci %s", device->name);
+    snprintf(pci->device.where, sizeof(pci->device.where), "%s %s", ops.name, device->name);
     /* A device that failed keeps its memory: its registers stay mapped, and there are few of its kind. */
     return start(pci);
 }

@@ -7,6 +7,7 @@
 #include <kernel/cmdline.h>
 #include <kernel/log.h>
 #include <kernel/printf.h>
+#include <kernel/string.h>
 #include <kernel/thread.h>
 
 #include "virtio_internal.h"
@@ -61,19 +62,26 @@ static void set_status(struct virtio_device *device, uint8_t bits)
     device->transport->status_write(device, device->transport->status_read(device) | bits);
 }
 
-/* Step 1. */
+static bool has_reset(struct virtio_device *device)
+{
+    for (uint32_t waits = 0; device->transport->status_read(device) != 0; waits++) {
+        if (waits == RESET_WAITS_MAX)
+            return false;
+        thread_sleep_ns(RESET_WAIT_NS);
+    }
+    return true;
+}
+
+/* Step 1. Without an answer: -ETIMEDOUT when it is cut off from memory, -EBUSY when it could not be. */
 static int reset(struct virtio_device *device)
 {
     device->transport->status_write(device, 0);
-    for (uint32_t waits = 0; device->transport->status_read(device) != 0; waits++) {
-        if (waits == RESET_WAITS_MAX) {
-            log_error(device->name, "no answer to a reset: cut off from memory");
-            device->transport->isolate(device);
-            return -ETIMEDOUT;
-        }
-        thread_sleep_ns(RESET_WAIT_NS);
-    }
-    return 0;
+    if (has_reset(device))
+        return 0;
+    bool is_cut_off = device->transport->isolate(device);
+    log_error(device->name, "no answer to a reset: %s",
+              is_cut_off ? "cut off from memory" : "it may still reach memory");
+    return is_cut_off ? -ETIMEDOUT : -EBUSY;
 }
 
 /* Steps 4 and 5. */
@@ -81,6 +89,8 @@ static int accept_features(struct virtio_device *device, uint64_t features)
 {
     device->features = features;
     device->transport->features_write(device, features);
+    if (device->transport->is_legacy)
+        return 0;
     set_status(device, VIRTIO_STATUS_FEATURES_OK);
     if (device->transport->status_read(device) & VIRTIO_STATUS_FEATURES_OK)
         return 0;
@@ -92,8 +102,8 @@ static int accept_features(struct virtio_device *device, uint64_t features)
 static int negotiate(struct virtio_device *device)
 {
     device->offered = device->transport->features_read(device);
-    if (!(device->offered >> VIRTIO_F_VERSION_1 & 1)) {
-        log_error(device->name, "offers no VERSION_1: legacy devices are not driven");
+    if (!device->transport->is_legacy && !(device->offered >> VIRTIO_F_VERSION_1 & 1)) {
+        log_error(device->name, "offers no VERSION_1 at its modern interface");
         return -EOPNOTSUPP;
     }
     return accept_features(device, device->offered & virtio_features_wanted(device->driver));
@@ -112,8 +122,7 @@ static void log_features(const struct virtio_device *device)
 {
     char text[400];
     virtio_features_text(device, text, sizeof(text));
-    log_info(device->name, "%s on %s, %s, features %s", device->driver->name, device->where,
-             device->transport->name, text);
+    log_info(device->name, "%s on %s, features %s", device->driver->name, device->where, text);
 }
 
 static int start(struct virtio_device *device)
@@ -142,7 +151,7 @@ int virtio_device_add(struct virtio_device *device)
     if (error) {
         log_error(device->name, "%s on %s is not used: %s", device->driver->name, device->where,
                   error_name(error));
-        if (error != -ETIMEDOUT)
+        if (error != -ETIMEDOUT && error != -EBUSY) /* it answers */
             set_status(device, VIRTIO_STATUS_FAILED);
     }
     return error;
@@ -168,13 +177,33 @@ uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset)
     return low | (uint64_t)virtio_config_read(device, offset + 4, 4) << 32;
 }
 
-void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *),
-                            void *context)
+typedef void config_reader(struct virtio_device *device, void *copy);
+
+/* True: in one generation. */
+static bool read_whole(struct virtio_device *device, config_reader *read, void *copy)
 {
+    uint32_t before = device->transport->config_generation(device);
+    read(device, copy);
+    return device->transport->config_generation(device) == before;
+}
+
+/* For want of a generation. True: the same both times. */
+static bool read_twice(struct virtio_device *device, config_reader *read, void *copy, size_t bytes)
+{
+    uint8_t first[VIRTIO_CONFIG_COPY_MAX];
+    read(device, copy);
+    memcpy(first, copy, bytes);
+    read(device, copy);
+    return memcmp(first, copy, bytes) == 0;
+}
+
+void virtio_config_snapshot(struct virtio_device *device, config_reader *read, void *copy, size_t bytes)
+{
+    bool is_legacy = device->transport->is_legacy;
+    assert(bytes <= VIRTIO_CONFIG_COPY_MAX);
+    memset(copy, 0, bytes); /* its padding too is compared */
     for (uint32_t tries = 0; tries < CONFIG_TRIES_MAX; tries++) {
-        uint32_t before = device->transport->config_generation(device);
-        read(device, context);
-        if (device->transport->config_generation(device) == before)
+        if (is_legacy ? read_twice(device, read, copy, bytes) : read_whole(device, read, copy))
             return;
     }
     log_warning(device->name, "the configuration does not settle");
@@ -182,11 +211,21 @@ void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct vi
 
 /* ---- Queues ----------------------------------------------------------------------------------------- */
 
+static uint32_t limited_size(uint32_t offered)
+{
+    uint32_t size = MIN(MIN(offered, virtio_settings.queue_size), VIRTQUEUE_SIZE_MAX);
+    return size > 0 ? 1u << ilog2(size) : 0;
+}
+
 uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index)
 {
-    uint32_t size = MIN(device->transport->queue_size(device, index), virtio_settings.queue_size);
-    size = MIN(size, VIRTQUEUE_SIZE_MAX);
-    return size < VIRTQUEUE_SIZE_MIN ? 0 : 1u << ilog2(size);
+    uint32_t offered = device->transport->queue_size(device, index);
+    uint32_t size = device->transport->is_queue_size_fixed ? offered : limited_size(offered);
+    if (is_power_of_two(size) && size >= VIRTQUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX)
+        return size;
+    log_error(device->name, "queue %u of %u entries cannot be used: not a power of two from %u to %u", index,
+              offered, VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX);
+    return 0;
 }
 
 static int create_queue(struct virtio_device *device, struct virtqueue_config *config, uint32_t index)
@@ -204,11 +243,14 @@ static int create_queue(struct virtio_device *device, struct virtqueue_config *c
 
 void virtio_device_destroy_queues(struct virtio_device *device)
 {
-    /* The device may know their addresses: before they are freed, it must forget them, or be cut off (R6). */
-    (void)!reset(device);
+    /* The device may know their addresses: before they are freed, it must forget them, or be cut off (R6);
+     * failing that, they are left to it. */
+    bool may_write = reset(device) == -EBUSY;
     device->transport->interrupts_disconnect(device);
-    while (device->queue_count > 0)
-        virtqueue_destroy(device->queues[--device->queue_count]);
+    for (; device->queue_count > 0; device->queue_count--) {
+        if (!may_write)
+            virtqueue_destroy(device->queues[device->queue_count - 1]);
+    }
 }
 
 /* Interrupts first: a queue that is enabled may interrupt. */
@@ -242,7 +284,13 @@ int virtio_device_create_queues(struct virtio_device *device, struct virtqueue_c
 
 int virtio_device_stop(struct virtio_device *device)
 {
-    return reset(device);
+    int error = reset(device);
+    if (error != -EBUSY)
+        return error;
+    /* What is in flight may neither be failed nor sent again while the device may still write (R6). */
+    while (!has_reset(device))
+        ;
+    return 0;
 }
 
 int virtio_device_resume(struct virtio_device *device)

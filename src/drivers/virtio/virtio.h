@@ -6,7 +6,8 @@
  *     1 reset, and wait until the status reads 0      4 features: what is offered, known and wanted
  *     2 ACKNOWLEDGE                                   5 FEATURES_OK, which must read back
  *     3 DRIVER, if there is one for the type          6 the driver's probe: configuration, queues; DRIVER_OK
- * A step that fails leaves the device FAILED and alone, with one line in the log.
+ * A legacy interface, from before 1.0, has no step 5. A step that fails leaves the device FAILED and alone,
+ * with one line in the log.
  *
  * After a reset at run time: virtio_device_stop, detach what was in flight, virtio_device_resume.
  * All calls: thread context, but where said otherwise. */
@@ -25,13 +26,17 @@ struct virtio_device;
 /* What a transport does. The order of the calls is the core's; each is one access to the device or a few. */
 struct virtio_transport_ops {
     const char *name; /* "modern PCI" */
+    /* From before 1.0: 32 feature bits, no FEATURES_OK, no configuration generation; and a queue is one block
+     * (VIRTQ_LEGACY_ALIGN). */
+    bool is_legacy;
+    bool is_queue_size_fixed; /* a ring has exactly queue_size entries */
     uint8_t (*status_read)(struct virtio_device *device);
     void (*status_write)(struct virtio_device *device, uint8_t status); /* 0: reset */
     uint64_t (*features_read)(struct virtio_device *device);
     void (*features_write)(struct virtio_device *device, uint64_t features);
     /* One field, `width` 1, 2 or 4 bytes, at an offset that is a multiple of it; 0 past the end. */
     uint32_t (*config_read)(struct virtio_device *device, uint32_t offset, uint32_t width);
-    uint32_t (*config_generation)(struct virtio_device *device);
+    uint32_t (*config_generation)(struct virtio_device *device); /* not if it is_legacy */
     /* Entries that the device has for queue `index`; 0: no such queue. */
     uint32_t (*queue_size)(struct virtio_device *device, uint32_t index);
     /* Connects device->queues to interrupts, the best way that there is; again after each reset. */
@@ -40,8 +45,8 @@ struct virtio_transport_ops {
     /* Tells the device where the queue is. */
     int (*queue_enable)(struct virtio_device *device, struct virtqueue *queue);
     void (*notify)(struct virtqueue *queue); /* any context */
-    /* The device does not answer: cut it off from memory. */
-    void (*isolate)(struct virtio_device *device);
+    /* The device does not answer: cut it off from memory. False: nothing can. */
+    bool (*isolate)(struct virtio_device *device);
     /* "MSI-X, vector 34 on CPU 0": how this queue interrupts. */
     void (*interrupt_text)(const struct virtqueue *queue, char *text, size_t bytes);
 };
@@ -69,7 +74,7 @@ struct virtio_driver {
 struct virtio_device {
     const struct virtio_transport_ops *transport; /* I: the transport's to fill in, as the next two */
     uint32_t type;                                /* I: enum virtio_device_type */
-    char where[24];                               /* I: "pci 00:03.0" */
+    char where[48];                               /* I: "modern PCI 00:03.0" */
     char name[12];                                /* I: "virtio0" */
     const struct virtio_driver *driver;           /* I: NULL: none for the type */
     void *driver_data;                            /* p: the driver's */
@@ -96,17 +101,26 @@ static inline bool virtio_has_feature(const struct virtio_device *device, unsign
     return device->features >> bit & 1;
 }
 
+/* A request's bytes may be cut into buffers anyhow (2.7.4). Otherwise each part, as the header, must be a
+ * buffer of its own (2.7.4.3). */
+static inline bool virtio_has_any_layout(const struct virtio_device *device)
+{
+    return virtio_has_feature(device, VIRTIO_F_VERSION_1) || virtio_has_feature(device, VIRTIO_F_ANY_LAYOUT);
+}
+
 /* ---- For drivers ------------------------------------------------------------------------------------ */
 
-/* Calls `read`, which reads what it wants with virtio_config_read, until no change of the configuration fell
- * in between (2.5.3); a bounded number of times. Any context. */
-void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *),
-                            void *context);
+/* Calls `read`, which reads with virtio_config_read into `copy`, until no change of the configuration fell in
+ * between (2.5.3); a bounded number of times. Any context. */
+#define VIRTIO_CONFIG_COPY_MAX 64u
+void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *copy),
+                            void *copy, size_t bytes);
 uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint32_t width);
 uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset);
 
-/* The size that queue `index` will get: the least of the device's, the setting, and what rings may have; a
- * power of two. 0: no such queue, or one too small to be used. */
+/* The size that queue `index` will get, a power of two: the least of the device's, the setting, and what
+ * rings may have; where the device fixes it, its own, and the setting can only limit what is in flight. 0
+ * after one line: no such queue, or one that cannot be used. */
 uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index);
 /* Creates queues 0..count - 1 and connects their interrupts. The core fills in the configs' names, indices
  * and negotiated features. 0, or an errno after one line. */
@@ -118,7 +132,8 @@ void virtio_device_destroy_queues(struct virtio_device *device);
 void virtio_device_ready(struct virtio_device *device);
 
 /* Resets it and waits until the status reads 0: afterwards the device touches no memory (R6). -ETIMEDOUT: it
- * did not answer and was cut off from memory instead. May sleep. */
+ * did not answer and was cut off from memory instead. Sleeps; without end if it neither answers nor can be
+ * cut off. */
 must_check int virtio_device_stop(struct virtio_device *device);
 /* After stop, all queues empty: starts it again with the same features and queues. 0 or errno; not ready yet.
  */

@@ -75,10 +75,26 @@ static uint16_t max_segments(const struct virtio_device *device, const struct co
     return (uint16_t)(queue_size > 2 ? MIN(segments, queue_size - 2) : VIRTIO_BLK_SEGMENTS_MAX);
 }
 
-/* With chains of at least `shortest` descriptors each, as many requests as the ring can hold. */
+/* With chains of at least `shortest` descriptors each, as many requests as the ring can hold, or as one of
+ * the size asked for could, where that cannot be had. */
 static uint32_t ring_depth(const struct virtio_device *device, uint32_t queue_size, uint32_t shortest)
 {
-    return virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC) ? queue_size : MAX(queue_size / shortest, 1u);
+    uint32_t entries = MIN(queue_size, virtio_settings.queue_size);
+    return virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC) ? entries : MAX(entries / shortest, 1u);
+}
+
+/* virtio_blk_bounce.c's way needs a device that looks for the parts of a request in any buffer. */
+static int check_bounce(const struct virtio_device *device, uint32_t logical)
+{
+    if (!virtio_has_any_layout(device)) {
+        log_error(device->name, "two queue entries are too few without ANY_LAYOUT");
+        return -EOPNOTSUPP;
+    }
+    if (logical > VIRTIO_BLK_BOUNCE_BYTES) {
+        log_error(device->name, "two queue entries are too few for blocks of %u bytes", logical);
+        return -EOPNOTSUPP;
+    }
+    return 0;
 }
 
 static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, uint32_t queue_size)
@@ -99,11 +115,7 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
         .max_segment_bytes = has_size_max ? copy->size_max : (uint32_t)MIB(4),
         .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
     };
-    if (needs_bounce && logical > VIRTIO_BLK_BOUNCE_BYTES) {
-        log_error(device->name, "two queue entries are too few for blocks of %u bytes", logical);
-        return -EOPNOTSUPP;
-    }
-    return 0;
+    return needs_bounce ? check_bounce(device, logical) : 0;
 }
 
 /* Whole logical blocks, in sectors of 512 bytes whatever the block is (5.2.5). */
@@ -120,7 +132,7 @@ static void config_work(struct work *work)
         work_queue(&disk->reset_work);
         return;
     }
-    virtio_config_snapshot(disk->device, read_config, &copy);
+    virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy));
     uint64_t sectors = usable_sectors(disk, &copy), before = block_device_sectors(disk->block);
     if (sectors == before)
         return;
@@ -238,6 +250,7 @@ static int register_disk(struct virtio_blk *disk, const struct config_copy *copy
 {
     struct block_device_config config = {
         .prefix = "vd",
+        .where = disk->device->where,
         .ops = &ops,
         .driver = disk,
         .sectors = usable_sectors(disk, copy),
@@ -259,11 +272,9 @@ static int start(struct virtio_blk *disk)
 {
     struct config_copy copy;
     uint32_t queue_size = virtio_queue_size(disk->device, 0);
-    if (queue_size == 0) {
-        log_error(disk->device->name, "its queue 0 is too short to be used");
+    if (queue_size == 0)
         return -EOPNOTSUPP;
-    }
-    virtio_config_snapshot(disk->device, read_config, &copy);
+    virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy));
     disk->is_read_only = virtio_has_feature(disk->device, VIRTIO_BLK_F_RO);
     disk->has_flush = virtio_has_feature(disk->device, VIRTIO_BLK_F_FLUSH);
     int error = set_limits(disk, &copy, queue_size);

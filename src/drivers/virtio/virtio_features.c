@@ -14,7 +14,7 @@
  * has been programmed. ORDER_PLATFORM: the barriers used are the CPU's, not weaker ones. */
 static const struct virtio_feature core_features[] = {
     {VIRTIO_F_NOTIFY_ON_EMPTY, false, "NOTIFY_ON_EMPTY"},
-    {VIRTIO_F_ANY_LAYOUT, false, "ANY_LAYOUT"},
+    {VIRTIO_F_ANY_LAYOUT, true, "ANY_LAYOUT"},
     {VIRTIO_F_INDIRECT_DESC, true, "INDIRECT_DESC"},
     {VIRTIO_F_EVENT_IDX, true, "EVENT_IDX"},
     {VIRTIO_F_VERSION_1, true, "VERSION_1"},
@@ -78,9 +78,9 @@ void virtio_device_describe(struct virtio_device *device)
 {
     char text[400];
     virtio_features_text(device, text, sizeof(text));
-    console_printf("%s: %s on %s, %s\n  offered 0x%llx, accepted 0x%llx\n  %s\n", device->name,
-                   device->driver->name, device->where, device->transport->name,
-                   (unsigned long long)device->offered, (unsigned long long)device->features, text);
+    console_printf("%s: %s on %s\n  offered 0x%llx, accepted 0x%llx\n  %s\n", device->name,
+                   device->driver->name, device->where, (unsigned long long)device->offered,
+                   (unsigned long long)device->features, text);
     for (uint32_t i = 0; i < device->queue_count; i++) {
         const struct virtqueue *queue = device->queues[i];
         device->transport->interrupt_text(queue, text, sizeof(text));
