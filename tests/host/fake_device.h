@@ -46,9 +46,9 @@ static inline volatile uint16_t *fd_avail_event(struct fake_device *fd)
 static inline void fd_attach(struct fake_device *fd, const struct virtqueue *queue)
 {
     *fd = (struct fake_device){
-        .desc = (struct virtq_desc *)(uintptr_t)queue->descriptor_area,
-        .avail = (struct virtq_avail *)(uintptr_t)queue->driver_area,
-        .used = (struct virtq_used *)(uintptr_t)queue->device_area,
+        .desc = direct_map(queue->descriptor_area),
+        .avail = direct_map(queue->driver_area),
+        .used = direct_map(queue->device_area),
         .size = queue->size,
         .has_event_idx = queue->config.has_event_idx,
     };
@@ -60,13 +60,12 @@ static inline void fd_add_buffer(struct fd_chain *chain, const struct virtq_desc
     check(chain->count < FD_CHAIN_MAX);
     /* 2.7.4.2: what is read comes before what is written. */
     check(is_writable || chain->count == 0 || !chain->buffers[chain->count - 1].is_writable);
-    chain->buffers[chain->count++] =
-        (struct fd_buffer){(uint8_t *)(uintptr_t)desc->addr, desc->len, is_writable};
+    chain->buffers[chain->count++] = (struct fd_buffer){direct_map(desc->addr), desc->len, is_writable};
 }
 
 static inline void fd_read_table(struct fd_chain *chain, const struct virtq_desc *desc)
 {
-    const struct virtq_desc *table = (const struct virtq_desc *)(uintptr_t)desc->addr;
+    const struct virtq_desc *table = direct_map(desc->addr);
     uint32_t entries = desc->len / sizeof(*table), at = 0, steps = 0;
     check(desc->len % sizeof(*table) == 0 && entries > 0);
     /* 2.7.5.3.1: not INDIRECT and NEXT; no table in a table. */

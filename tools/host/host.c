@@ -3,6 +3,7 @@
  * standard error, assertions that abort, one thread. The headers in include/ stand in for the kernel's. */
 #include <arch/clock.h>
 #include <arch/io.h>
+#include <arch/mmu.h>
 #include <kernel/base/assert.h>
 #include <kernel/base/bits.h>
 #include <kernel/heap.h>
@@ -20,6 +21,10 @@ uint64_t host_clock_ns;
 struct thread host_thread;
 void (*host_idle)(void);
 void (*host_mmio_write)(volatile void *address, uint64_t value);
+void (*host_mmio_read)(const volatile void *address, unsigned bytes);
+uint32_t (*host_port_read)(uint16_t port, unsigned bytes);
+void (*host_port_write)(uint16_t port, unsigned bytes, uint32_t value);
+uintptr_t host_direct_base;
 static struct fifo deferred_calls = FIFO_INIT(deferred_calls);
 
 void assert_failed(const char *expression, const char *file, int line, const char *function)

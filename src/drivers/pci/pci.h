@@ -45,6 +45,7 @@ struct pci_device {
     struct pci_msix msix;               /* d */
     const struct pci_driver *driver;    /* b: NULL without */
     void *driver_data;                  /* d */
+    const char *driver_note;            /* d: for lspci: "legacy PCI"; or NULL */
     char name[16];                      /* I: "00:03.0", with the segment before it where that is not 0 */
 };
 
@@ -79,6 +80,11 @@ bool pci_bar_contains(const struct pci_device *device, uint32_t bar, uint64_t of
 must_check volatile void *pci_map_bar(const struct pci_device *device, uint32_t bar, uint64_t offset,
                                       size_t bytes);
 
+/* The first of the ports of port BAR `bar`; false unless there are at least `bytes`. */
+bool pci_bar_ports(const struct pci_device *device, uint32_t bar, uint64_t bytes, uint16_t *port);
+
+/* Port decoding on, for a device that is driven through ports. */
+void pci_enable_ports(struct pci_device *device);
 /* Memory decoding and bus mastering on. */
 void pci_enable(struct pci_device *device);
 /* The device can no longer reach memory. */

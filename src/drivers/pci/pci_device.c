@@ -3,6 +3,7 @@
  * walked with a limit, and nothing is mapped that does not lie inside a BAR whose size was measured.
  * Pure logic over pci_config_*, so the host's tests drive it with configuration spaces made up for them. */
 #include <drivers/pci/pci.h>
+#include <kernel/base/assert.h>
 #include <kernel/log.h>
 
 #define HEADER_BYTES        0x40u /* no capability lies below */
@@ -89,10 +90,23 @@ bool pci_bar_contains(const struct pci_device *device, uint32_t bar, uint64_t of
     return !b->is_port && b->address != 0 && bytes > 0 && offset <= b->bytes && bytes <= b->bytes - offset;
 }
 
+bool pci_bar_ports(const struct pci_device *device, uint32_t bar, uint64_t bytes, uint16_t *port)
+{
+    assert(bar < PCI_BAR_COUNT);
+    const struct pci_bar *b = &device->bars[bar];
+    *port = (uint16_t)b->address;
+    return b->is_port && b->address != 0 && bytes <= b->bytes && b->address + b->bytes <= 0x10000;
+}
+
 static void change_command(struct pci_device *device, uint16_t clear, uint16_t set)
 {
     uint16_t command = pci_config_read16(device, PCI_COMMAND);
     pci_config_write16(device, PCI_COMMAND, (uint16_t)((command & ~clear) | set));
+}
+
+void pci_enable_ports(struct pci_device *device)
+{
+    change_command(device, 0, PCI_COMMAND_IO);
 }
 
 void pci_enable(struct pci_device *device)

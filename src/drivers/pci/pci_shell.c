@@ -52,9 +52,12 @@ static int lspci_command(int argc, char **argv)
     bool is_verbose = shell_flag(argc, argv, "-v");
     const struct pci_device *device;
     for (uint32_t i = 0; (device = pci_device_at(i)) != NULL; i++) {
-        console_printf("%s %04x:%04x class %02x%02x %s%s%s\n", device->name, device->vendor_id,
-                       device->device_id, device->class_code, device->subclass, class_name(device),
-                       device->driver ? ", driver " : "", device->driver ? device->driver->name : "");
+        console_printf("%s %04x:%04x class %02x%02x %s", device->name, device->vendor_id, device->device_id,
+                       device->class_code, device->subclass, class_name(device));
+        if (device->driver)
+            console_printf(", driver %s%s%s", device->driver->name, device->driver_note ? ", " : "",
+                           device->driver_note ? device->driver_note : "");
+        console_printf("\n");
         if (is_verbose)
             print_details(device);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The modern PCI transport (virtio 1.2, 4.1): the core's steps as register accesses. Its registers are found
- * by transport_pci_caps.c; interrupts are in transport_pci_irq.c.
+ * by transport_pci_caps.c; interrupts are in transport_pci_irq.c. Probing is here for legacy devices too: one
+ * that has both interfaces is driven by the modern one.
  *
  * queue_select makes the common registers stateful; they are touched only in thread context, by the thread
  * that starts or resets the device, one at a time. notify: any context. */
@@ -107,7 +108,7 @@ static void notify(struct virtqueue *queue)
     mmio_write16(queue->doorbell, queue->config.index);
 }
 
-static bool isolate(struct virtio_device *device)
+bool virtio_pci_isolate(struct virtio_device *device)
 {
     pci_disable_bus_master(virtio_pci_of(device)->pci);
     return true;
@@ -126,9 +127,35 @@ static const struct virtio_transport_ops ops = {
     .interrupts_disconnect = virtio_pci_interrupts_disconnect,
     .queue_enable = queue_enable,
     .notify = notify,
-    .isolate = isolate,
+    .isolate = virtio_pci_isolate,
     .interrupt_text = virtio_pci_interrupt_text,
 };
+
+/* ---- Interrupts -------------------------------------------------------------------------------------- */
+
+static bool set_vector(volatile uint8_t *at, uint16_t entry)
+{
+    mmio_write16(at, entry);
+    return mmio_read16(at) == entry;
+}
+
+static bool set_config_vector(struct virtio_pci *pci, uint16_t entry)
+{
+    return set_vector(COMMON(pci, config_msix_vector), entry);
+}
+
+static bool set_queue_vector(struct virtio_pci *pci, uint32_t index, uint16_t entry)
+{
+    mmio_write16(COMMON(pci, queue_select), (uint16_t)index);
+    return set_vector(COMMON(pci, queue_msix_vector), entry);
+}
+
+static uint8_t isr_read(struct virtio_pci *pci)
+{
+    return mmio_read8(pci->isr);
+}
+
+static const struct virtio_pci_interrupt_ops interrupt_ops = {set_config_vector, set_queue_vector, isr_read};
 
 /* ---- Probing ---------------------------------------------------------------------------------------- */
 
@@ -167,16 +194,25 @@ static int map_regions(struct virtio_pci *pci)
     return pci->common && pci->notify && pci->isr ? 0 : -ENOMEM;
 }
 
-static int start(struct virtio_pci *pci)
+int virtio_pci_add(struct virtio_pci *pci, const struct virtio_transport_ops *transport)
 {
-    int error = virtio_pci_find_regions(pci->pci, &pci->regions);
-    if (error == 0)
-        error = map_regions(pci);
+    struct virtio_device *device = &pci->device;
+    device->transport = transport;
+    device->type = device_type(pci->pci->device_id);
+    snprintf(device->where, sizeof(device->where), "%s %s", transport->name, pci->pci->name);
+    pci->pci->driver_data = pci;
+    pci->pci->driver_note = transport->name;
+    pci_enable(pci->pci);
+    return virtio_device_add(device);
+}
+
+static int start_modern(struct virtio_pci *pci)
+{
+    int error = map_regions(pci);
     if (error)
         return error;
-    pci->pci->driver_data = pci;
-    pci_enable(pci->pci);
-    return virtio_device_add(&pci->device);
+    pci->interrupt_ops = &interrupt_ops;
+    return virtio_pci_add(pci, &ops);
 }
 
 static int probe(struct pci_device *device)
@@ -185,11 +221,11 @@ static int probe(struct pci_device *device)
     if (!pci)
         return -ENOMEM;
     pci->pci = device;
-    pci->device.transport = &ops;
-    pci->device.type = device_type(device->device_id);
-    snprintf(pci->device.where, sizeof(pci->device.where), "%s %s", ops.name, device->name);
     /* A device that failed keeps its memory: its registers stay mapped, and there are few of its kind. */
-    return start(pci);
+    int error = virtio_pci_find_regions(device, &pci->regions);
+    if (error == -ENODEV)
+        return virtio_pci_legacy_start(pci);
+    return error ? error : start_modern(pci);
 }
 
 static const struct pci_driver virtio_pci_driver = {

@@ -71,10 +71,8 @@ int virtio_pci_find_regions(const struct pci_device *pci, struct virtio_pci_regi
     *regions = (struct virtio_pci_regions){.notify_multiplier = 0};
     for (uint32_t i = 0; i < count; i++)
         read_capability(pci, capabilities[i], regions);
-    if (count == 0) {
-        log_warning("virtio", "%s: no modern interface; legacy devices are not driven", pci->name);
+    if (count == 0)
         return -ENODEV;
-    }
     if (regions->common.bytes == 0 || regions->notify.bytes == 0 || regions->isr.bytes == 0) {
         log_error("virtio", "%s: no usable %s registers", pci->name,
                   regions->common.bytes == 0   ? "common"

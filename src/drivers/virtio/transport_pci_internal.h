@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The modern PCI transport's files: transport_pci.c (the ops), transport_pci_caps.c (where the registers
- * are), transport_pci_irq.c (interrupts). */
+/* The PCI transports' files: transport_pci.c (the modern ops, and probing), transport_pci_caps.c (where the
+ * modern registers are), transport_pci_legacy.c (the legacy ops), transport_pci_irq.c (interrupts of both).
+ */
 #ifndef TRANSPORT_PCI_INTERNAL_H
 #define TRANSPORT_PCI_INTERNAL_H
 
@@ -28,23 +29,41 @@ enum virtio_pci_interrupts {
     VIRTIO_PCI_PIN,           /* INTx */
 };
 
+struct virtio_pci;
+
+/* The registers of interrupts, which the interfaces have in different places. */
+struct virtio_pci_interrupt_ops {
+    /* Names the MSI-X entry of the configuration, or of queue `index`. False: it read back as another, which
+     * is how a device says that it has no room (4.1.5.1.2). */
+    bool (*set_config_vector)(struct virtio_pci *pci, uint16_t entry);
+    bool (*set_queue_vector)(struct virtio_pci *pci, uint32_t index, uint16_t entry);
+    uint8_t (*isr_read)(struct virtio_pci *pci); /* acknowledges, and lowers the pin's line (4.1.5.3) */
+};
+
 /* Lock legend: I constant after probing; i written by virtio_pci_interrupts_connect while the device is not
  * ready, read by interrupt handlers. */
 struct virtio_pci {
     struct virtio_device device;
-    struct pci_device *pci;                           /* I */
-    struct virtio_pci_regions regions;                /* I */
-    volatile uint8_t *common, *notify, *isr, *config; /* I: mapped; config may be NULL */
-    enum virtio_pci_interrupts interrupts;            /* i */
-    struct irq *irqs[VIRTQUEUES_MAX + 1];             /* i: [0] configuration (or all), [1 + n] queue n */
-    uint8_t generation_seen;                          /* i: then the shared handler's */
-    uint64_t pin_not_ours;                            /* a: pin interrupts of a neighbour on the line */
+    struct pci_device *pci;                               /* I */
+    const struct virtio_pci_interrupt_ops *interrupt_ops; /* I */
+    struct virtio_pci_regions regions;                    /* I: modern */
+    volatile uint8_t *common, *notify, *isr, *config;     /* I: modern: mapped; config may be NULL */
+    uint16_t port;                                        /* I: legacy: the first of BAR 0 */
+    enum virtio_pci_interrupts interrupts;                /* i */
+    struct irq *irqs[VIRTQUEUES_MAX + 1];                 /* i: [0] configuration (or all), [1 + n] queue n */
+    uint32_t generation_seen;                             /* i: then the shared handler's */
+    uint64_t pin_not_ours;                                /* a: pin interrupts of a neighbour on the line */
 };
 
 static inline struct virtio_pci *virtio_pci_of(struct virtio_device *device)
 {
     return container_of(device, struct virtio_pci, device);
 }
+
+/* The device's registers are known: hands it to the core. */
+must_check int virtio_pci_add(struct virtio_pci *pci, const struct virtio_transport_ops *ops);
+/* The same for one without a modern interface; -ENODEV, -EINVAL after one line when it has no legacy one. */
+must_check int virtio_pci_legacy_start(struct virtio_pci *pci);
 
 /* Reads the device's capabilities. 0; -ENODEV: no modern interface; -EINVAL: one that cannot be used, in one
  * log line. */
@@ -57,5 +76,6 @@ bool virtio_pci_doorbell_offset(const struct virtio_pci_regions *regions, uint16
 int virtio_pci_interrupts_connect(struct virtio_device *device);
 void virtio_pci_interrupts_disconnect(struct virtio_device *device);
 void virtio_pci_interrupt_text(const struct virtqueue *queue, char *text, size_t bytes);
+bool virtio_pci_isolate(struct virtio_device *device);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *     1 MSI-X, a vector a queue and one for the configuration    vectors >= queues + 1
  *     2 MSI-X, one for all queues and one for the configuration  vectors >= 2
- *     3 MSI-X, one for everything                                vectors >= 1
+ *     3 MSI-X, one for everything                                vectors >= 1, modern
  *     4 the interrupt pin, shared with whoever else is on its line
  *
  * A grade works only if the device answers with the vector it was given, not with NO_VECTOR. Once chosen it
@@ -11,14 +11,11 @@
  *
  * Connecting: thread context. Handlers: interrupt context; they take no lock here. */
 #include <arch/cpu.h>
-#include <arch/io.h>
 #include <kernel/base/error.h>
 #include <kernel/log.h>
 #include <kernel/printf.h>
 
 #include "transport_pci_internal.h"
-
-#define COMMON(pci, field) ((pci)->common + offsetof(struct virtio_pci_common_cfg, field))
 
 /* ---- Handlers --------------------------------------------------------------------------------------- */
 
@@ -43,13 +40,18 @@ static bool queues_vector(void *context)
     return true;
 }
 
+static uint32_t generation_of(struct virtio_pci *pci)
+{
+    return pci->device.transport->config_generation(&pci->device);
+}
+
 /* The interrupt status register says nothing reliable with MSI-X, so the generation tells whether the
  * configuration changed; that a device needs a reset does not count as a change, and is seen in its status.
  */
 static bool shared_vector(void *context)
 {
     struct virtio_pci *pci = context;
-    uint8_t generation = mmio_read8(COMMON(pci, config_generation));
+    uint32_t generation = generation_of(pci);
     bool is_changed = generation != pci->generation_seen;
     pci->generation_seen = generation;
     if (is_changed || virtio_device_needs_reset(&pci->device))
@@ -61,9 +63,8 @@ static bool shared_vector(void *context)
 static bool pin_interrupt(void *context)
 {
     struct virtio_pci *pci = context;
-    /* Reading acknowledges and lowers the line (4.1.5.3): before the queues are drained, so that what comes
-     * meanwhile raises it again. */
-    uint8_t status = mmio_read8(pci->isr);
+    /* Before the queues are drained, so that what comes meanwhile raises the line again. */
+    uint8_t status = pci->interrupt_ops->isr_read(pci);
     if (status == 0) {
         __atomic_fetch_add(&pci->pin_not_ours, 1, __ATOMIC_RELAXED);
         return false;
@@ -85,24 +86,15 @@ static uint32_t entry_of_queue(enum virtio_pci_interrupts grade, uint32_t index)
     return grade == VIRTIO_PCI_VECTOR_QUEUES ? 1 : 0;
 }
 
-/* Writes a vector register and reads it back: NO_VECTOR is how a device says that it has no room (4.1.5.1.2).
- */
-static bool set_vector(volatile uint8_t *at, uint16_t entry)
-{
-    mmio_write16(at, entry);
-    return mmio_read16(at) == entry;
-}
-
 static bool set_vectors(struct virtio_pci *pci, enum virtio_pci_interrupts grade)
 {
     bool has_msix = grade != VIRTIO_PCI_PIN;
     if (!has_msix)
         return true; /* the registers do not exist, or are ignored, while MSI-X is off */
-    if (!set_vector(COMMON(pci, config_msix_vector), 0))
+    if (!pci->interrupt_ops->set_config_vector(pci, 0))
         return false;
     for (uint32_t i = 0; i < pci->device.queue_count; i++) {
-        mmio_write16(COMMON(pci, queue_select), (uint16_t)i);
-        if (!set_vector(COMMON(pci, queue_msix_vector), (uint16_t)entry_of_queue(grade, i)))
+        if (!pci->interrupt_ops->set_queue_vector(pci, i, (uint16_t)entry_of_queue(grade, i)))
             return false;
     }
     return true;
@@ -151,12 +143,18 @@ static void free_vectors(struct virtio_pci *pci)
     }
 }
 
+/* So that the first shared interrupt is not taken for a change, nor a change for nothing new. */
+static void note_generation(struct virtio_pci *pci, enum virtio_pci_interrupts grade)
+{
+    if (grade == VIRTIO_PCI_VECTOR_SHARED)
+        pci->generation_seen = generation_of(pci);
+}
+
 static bool try_vectors(struct virtio_pci *pci, enum virtio_pci_interrupts grade)
 {
     uint32_t count = vectors_of(pci, grade);
     if (count > pci->pci->msix.count || count > VIRTQUEUES_MAX + 1)
         return false;
-    pci->generation_seen = mmio_read8(COMMON(pci, config_generation));
     for (uint32_t entry = 0; entry < count; entry++) {
         if (allocate_vector(pci, grade, entry) != 0) {
             free_vectors(pci);
@@ -164,6 +162,7 @@ static bool try_vectors(struct virtio_pci *pci, enum virtio_pci_interrupts grade
         }
         pci_msix_attach(pci->pci, entry, pci->irqs[entry]);
     }
+    note_generation(pci, grade);
     if (set_vectors(pci, grade))
         return true;
     free_vectors(pci);
@@ -175,7 +174,9 @@ static int choose(struct virtio_pci *pci)
     static const enum virtio_pci_interrupts grades[] = {VIRTIO_PCI_VECTOR_EACH, VIRTIO_PCI_VECTOR_QUEUES,
                                                         VIRTIO_PCI_VECTOR_SHARED};
     if (virtio_settings.has_msix && pci_msix_enable(pci->pci) == 0) {
-        for (size_t i = 0; i < ARRAY_SIZE(grades); i++) {
+        /* A legacy device has no generation to share a vector by. */
+        size_t count = ARRAY_SIZE(grades) - pci->device.transport->is_legacy;
+        for (size_t i = 0; i < count; i++) {
             if (try_vectors(pci, grades[i])) {
                 pci->interrupts = grades[i];
                 return 0;
@@ -198,7 +199,7 @@ int virtio_pci_interrupts_connect(struct virtio_device *device)
             device->queues[i]->irq = pci->irqs[entry_of_queue(pci->interrupts, i)];
         return error;
     }
-    pci->generation_seen = mmio_read8(COMMON(pci, config_generation));
+    note_generation(pci, pci->interrupts);
     if (set_vectors(pci, pci->interrupts))
         return 0;
     log_error(device->name, "takes its interrupt vectors no more");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Virtio over PCI, modern interface (virtio 1.2, 4.1). */
+/* Virtio over PCI (virtio 1.2, 4.1). */
 #ifndef DRIVERS_VIRTIO_TRANSPORT_PCI_SPEC_H
 #define DRIVERS_VIRTIO_TRANSPORT_PCI_SPEC_H
 
@@ -51,6 +51,19 @@ _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_select) == 0x16, "4.
 _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_notify_off) == 0x1e, "4.1.4.3");
 _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_desc) == 0x20, "4.1.4.3");
 _Static_assert(offsetof(struct virtio_pci_common_cfg, queue_notify_data) == 0x38, "4.1.4.3");
+
+/* 4.1.4.8. Only its offsets are used: the registers are ports. */
+struct virtio_pci_legacy {
+    uint32_t device_features, driver_features, queue_address;
+    uint16_t queue_size, queue_select, queue_notify;
+    uint8_t device_status, isr_status;
+    /* Only while MSI-X is on. Otherwise the configuration is here already. */
+    uint16_t config_msix_vector, queue_msix_vector;
+};
+_Static_assert(offsetof(struct virtio_pci_legacy, queue_size) == 12, "4.1.4.8");
+_Static_assert(offsetof(struct virtio_pci_legacy, isr_status) == 19, "4.1.4.8");
+_Static_assert(offsetof(struct virtio_pci_legacy, config_msix_vector) == 20, "4.1.4.8");
+_Static_assert(sizeof(struct virtio_pci_legacy) == 24, "4.1.4.8");
 
 /* What every modern device has: up to queue_device. */
 #define VIRTIO_PCI_COMMON_BYTES offsetof(struct virtio_pci_common_cfg, queue_notify_data)

@@ -17,6 +17,7 @@ static const struct virtio_feature core_features[] = {
     {VIRTIO_F_ANY_LAYOUT, true, "ANY_LAYOUT"},
     {VIRTIO_F_INDIRECT_DESC, true, "INDIRECT_DESC"},
     {VIRTIO_F_EVENT_IDX, true, "EVENT_IDX"},
+    {VIRTIO_F_UNUSED, false, "UNUSED"},
     {VIRTIO_F_VERSION_1, true, "VERSION_1"},
     {VIRTIO_F_ACCESS_PLATFORM, true, "ACCESS_PLATFORM"},
     {VIRTIO_F_RING_PACKED, false, "RING_PACKED"},

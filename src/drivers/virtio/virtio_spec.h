@@ -17,6 +17,7 @@ enum virtio_feature_bit {
     VIRTIO_F_ANY_LAYOUT = 27,      /* legacy */
     VIRTIO_F_INDIRECT_DESC = 28,
     VIRTIO_F_EVENT_IDX = 29,
+    VIRTIO_F_UNUSED = 30, /* legacy: offered, never to be accepted (6.3) */
     VIRTIO_F_VERSION_1 = 32,
     VIRTIO_F_ACCESS_PLATFORM = 33,
     VIRTIO_F_RING_PACKED = 34,
