@@ -137,6 +137,15 @@ const char *cmdline_get(const char *key)
     return entry ? entry->value : NULL;
 }
 
+const char *cmdline_value(const char *key, unsigned index)
+{
+    debug_assert(is_known(key));
+    for (unsigned i = 0; i < entry_count; i++)
+        if (strcmp(entries[i].key, key) == 0 && index-- == 0)
+            return entries[i].value;
+    return NULL;
+}
+
 bool cmdline_u64(const char *key, uint64_t minimum, uint64_t maximum, uint64_t *value)
 {
     uint64_t number;

@@ -27,6 +27,9 @@ void cmdline_init(const char *loader_text, const char *fw_cfg_text);
 /* The key's last value, "" for a key without one, NULL when it is not given. */
 const char *cmdline_get(const char *key);
 
+/* Of a key that may be given many times: its `index`th value, in order; NULL past the last. */
+const char *cmdline_value(const char *key, unsigned index);
+
 /* True when given with a number (or size: 64M) in [minimum, maximum]. A bad value is reported in one line
  * and counts as not given; `value` is then unchanged. */
 bool cmdline_u64(const char *key, uint64_t minimum, uint64_t maximum, uint64_t *value);

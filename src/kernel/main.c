@@ -90,6 +90,7 @@ noreturn void kmain(const struct boot_info *boot)
     block_init();
     virtio_init();
     pci_init();
+    virtio_mmio_init();
     bcache_init();
     vfs_mount_root();
     shell_main();

@@ -71,6 +71,15 @@ static void open_quotes(void)
     check_equal(warning_count, 2);
 }
 
+static void many_values(void)
+{
+    start("alpha=1 beta alpha=0x2 alpha", "alpha=4");
+    static const char *const values[] = {"1", "0x2", "", "4"};
+    for (unsigned i = 0; i < ARRAY_SIZE(values); i++)
+        check(cmdline_value("alpha", i) && strcmp(cmdline_value("alpha", i), values[i]) == 0);
+    check(!cmdline_value("alpha", 4) && !cmdline_value("run", 0) && !cmdline_value("beta", 1));
+}
+
 static void later_wins(void)
 {
     start("alpha=1 alpha=2", "alpha=3");
@@ -158,6 +167,7 @@ int main(void)
 {
     words_and_quotes();
     open_quotes();
+    many_values();
     later_wins();
     unknown_keys();
     numbers();

@@ -92,6 +92,8 @@ extern struct virtio_settings virtio_settings;
 
 /* Reads the settings. Before pci_init. */
 void virtio_init(void);
+/* Finds the devices that are on no bus. After pci_init. */
+void virtio_mmio_init(void);
 
 /* For transports: names it, negotiates, finds and starts its driver. 0, or an errno after one line. */
 must_check int virtio_device_add(struct virtio_device *device);
