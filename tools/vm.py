@@ -49,7 +49,7 @@ class Disk:
 class Machine:
     """A machine to boot. `commands` become run="…" (the kernel then leaves); `cmdline` is added as it is."""
 
-    machine: str = "q35"
+    machine: str = "q35"  # with its options: "microvm,acpi=off"
     boot: str = "kernel"  # or "iso"
     uefi: bool = False
     smp: int = 1
@@ -63,16 +63,23 @@ class Machine:
     cmdline: str = ""
     qemu_args: list = field(default_factory=list)
     interactive: bool = False
+    mmio_legacy: bool = False  # on a microvm: QEMU's default, but not ours
+
+    @property
+    def is_microvm(self):
+        return self.machine.split(",")[0] == "microvm"
 
     def arguments(self, folder):
         accel = "tcg,thread=multi" if self.accel == "tcg" else self.accel
-        machine = self.machine + (",isa-serial=on" if self.machine == "microvm" else "")
+        machine = self.machine + (",isa-serial=on" if self.is_microvm else "")
         a = ["qemu-system-x86_64", "-M", machine, "-accel", accel,
              "-cpu", "host" if self.accel == "kvm" else self.cpu,
              "-smp", f"{self.smp},maxcpus={self.maxcpus or max(2, self.smp)}", "-m", self.memory,
              "-nodefaults", "-no-reboot", "-display", "none",
              "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-        if self.machine != "microvm":
+        if self.is_microvm:
+            a += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_legacy else 'off'}"]
+        else:
             a += ["-vga", "std"]
         text = self.cmdline + (f' run="{self.commands}"' if self.commands else "")
         if self.boot == "iso":
@@ -86,9 +93,9 @@ class Machine:
             path.write_text(text)
             a += ["-fw_cfg", f"name=opt/umbra/cmdline,file={path}"]
         for i, disk in enumerate(self.disks):
-            bus = "virtio-blk-device" if self.machine == "microvm" else "virtio-blk-pci"
+            bus = "virtio-blk-device" if self.is_microvm else "virtio-blk-pci"
             device = {"driver": bus, "id": f"disk{i}", "drive": f"node{i}", **disk.device}
-            if self.machine != "microvm":
+            if not self.is_microvm:
                 device.setdefault("num-queues", 1)
             a += ["-blockdev", json.dumps({**disk.spec, "node-name": f"node{i}"}), "-device", json.dumps(device)]
         return a + list(self.qemu_args)
