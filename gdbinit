@@ -1,7 +1,12 @@
-# Umbra in gdb: loaded by `make debug`, or `gdb -nx -x gdbinit build/umbra.elf` and `target remote …`.
-# The log ring, threads and queues are plain C structs: print them.
+# Umbra in gdb: loaded by `make debug`; by hand, from this folder, `gdb -nx -x gdbinit build/umbra.elf` and
+# `target remote …`. `help umbra` lists the commands that tools/gdb/umbra adds.
 set pagination off
 set confirm off
 set print pretty on
 set architecture i386:x86-64
 set disassembly-flavor att
+python
+import sys
+sys.path.insert(0, "tools/gdb")
+import umbra
+end
