@@ -42,10 +42,6 @@ struct run_queue {
 
 extern struct run_queue run_queues[];
 
-/* For the rarely taken calls of a hot function: the callee saves what it uses, so that the hot path need not
- * keep anything in registers that it would have to save itself. */
-#define preserve_registers noinline __attribute__((no_caller_saved_registers))
-
 /* The compiler forgets where `pointer` comes from: else it computes the address from the index again and
  * again rather than keep it in a register. */
 #define keep_pointer(pointer) __asm__("" : "+r"(pointer))

@@ -8,7 +8,7 @@
 #define STUCK_NS           (60 * NSEC_PER_SEC)
 #define SPINS_BEFORE_CLOCK 65536u
 
-noinline __attribute__((no_caller_saved_registers)) void spin_wait(struct spinlock *lock)
+preserve_registers void spin_wait(struct spinlock *lock)
 {
     uint64_t start_ns = clock_ns();
     for (uint32_t spins = 1;; spins++) {

@@ -28,7 +28,7 @@ static inline void spinlock_init(struct spinlock *lock, const char *name)
 
 /* Spins until it is free, and takes it. Not for callers: see below. It saves all registers itself, so that
  * the path on which the lock is free need not. */
-__attribute__((no_caller_saved_registers)) void spin_wait(struct spinlock *lock);
+preserve_registers void spin_wait(struct spinlock *lock);
 
 static always_inline void spin_acquire(struct spinlock *lock)
 {

@@ -25,7 +25,7 @@ void timer_init_cpu(uint32_t cpu)
     timers->hardware_ns = timers->slice_ns = UINT64_MAX;
 }
 
-__attribute__((no_caller_saved_registers)) void timer_program(struct timer_cpu *timers, uint64_t deadline_ns)
+preserve_registers void timer_program(struct timer_cpu *timers, uint64_t deadline_ns)
 {
     debug_assert(!interrupts_are_enabled() && timers == &timer_cpus[cpu_id()]);
     timers->hardware_ns = deadline_ns;

@@ -20,7 +20,7 @@ struct timer_cpu {
 extern struct timer_cpu timer_cpus[];
 
 /* Sets the hardware to `deadline_ns`. On `timers`' CPU, interrupts off. */
-__attribute__((no_caller_saved_registers)) void timer_program(struct timer_cpu *timers, uint64_t deadline_ns);
+preserve_registers void timer_program(struct timer_cpu *timers, uint64_t deadline_ns);
 
 /* UINT64_MAX: no slice end. On `timers`' CPU, interrupts off. */
 static always_inline void timer_set_slice(struct timer_cpu *timers, uint64_t deadline_ns)

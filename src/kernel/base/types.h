@@ -53,6 +53,15 @@ typedef int64_t ssize_type;
 #define always_inline     inline __attribute__((always_inline))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 
+/* For the rarely taken calls of a hot function: the callee saves what it uses, so that the hot path need not
+ * keep anything in registers that it would have to save itself. clang 14 makes a jump of a call at the end of
+ * such a function, and then nobody saves what that uses: hence no tail calls. */
+#ifdef __clang__
+#define preserve_registers noinline __attribute__((no_caller_saved_registers, disable_tail_calls))
+#else
+#define preserve_registers noinline __attribute__((no_caller_saved_registers))
+#endif
+
 #define CACHE_LINE_BYTES 64
 #define PAGE_SHIFT       12
 #define PAGE_BYTES       4096ull
