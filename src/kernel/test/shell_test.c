@@ -92,3 +92,18 @@ KTEST(console_reader_wakes_for_each_byte, KTEST_FAST)
     thread_join(reader);
     ktest_expect_equal(sum, expected);
 }
+
+KTEST(shell_waits_for_the_background, KTEST_FAST)
+{
+    ktest_expect_equal(shell_execute("wait"), 0);
+    ktest_expect_equal(shell_execute("background sleep 20ms; background echo 'beside the shell'"), 0);
+    ktest_expect_equal(shell_execute("wait"), 0);
+    ktest_expect_equal(shell_execute("background nosuchcommand; background sleep 0; wait"), -ENOENT);
+    ktest_expect_equal(shell_execute("background background sleep 0; wait; wait"), 0);
+    ktest_expect_equal(shell_execute("background"), -EINVAL);
+    for (int i = 0; i < 16; i++)
+        ktest_expect_equal(shell_execute("background sleep 50ms"), 0);
+    ktest_expect_equal(shell_execute("background sleep 50ms"), -ENOSPC);
+    ktest_expect_equal(shell_execute("background wait"), -ENOSPC);
+    ktest_expect_equal(shell_execute("wait"), 0);
+}
