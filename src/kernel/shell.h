@@ -44,6 +44,9 @@ bool shell_flag(int argc, char **argv, const char *flag);
 int shell_option_u64(int argc, char **argv, const char *key, uint64_t minimum, uint64_t maximum,
                      uint64_t *value);
 
+/* "2", "0.25", "1.5s", "20ms", "300us" to nanoseconds: 0, -EINVAL or -ERANGE. */
+must_check int shell_parse_duration(const char *text, uint64_t *ns);
+
 /* 0, or -EINVAL after one line that names the first argument that is neither a flag (a word of `known`
  * without "=") nor begins with a word of `known` that ends in "=". `known` ends with NULL. */
 int shell_options_check(int argc, char **argv, const char *const *known);

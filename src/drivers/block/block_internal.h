@@ -143,26 +143,6 @@ void block_watchdog_arm(struct block_device *device);
 /* memdisk.c. -ENOMEM when its pages cannot be had. */
 must_check int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device **device);
 
-/* fault.c */
-enum block_fault_kind { BLOCK_FAULT_ERROR, BLOCK_FAULT_DELAY };
-struct block_fault_rule {
-    enum block_fault_kind kind;
-    uint8_t operations;       /* a bit for each enum block_operation */
-    uint8_t status;           /* of an error */
-    uint64_t sector, sectors; /* what it must touch; 0, UINT64_MAX: all */
-    uint64_t every;           /* each Nth that matches; 1: all */
-    uint64_t count;           /* how many times; 0: no limit */
-    uint64_t delay_ns;
-    uint64_t matches, hits; /* so far */
-};
-#define BLOCK_FAULT_RULES 8u
-/* 0, -ENOMEM, -ENOSPC. Thread context. */
-must_check int block_fault_add(struct block_device *device, const struct block_fault_rule *rule);
-/* Takes all rules away; what is delayed is sent now. */
-void block_fault_clear(struct block_device *device);
-/* Copies the rules; returns how many. */
-uint32_t block_fault_rules(struct block_device *device, struct block_fault_rule rules[BLOCK_FAULT_RULES]);
-
 #ifdef __KERNEL__
 static always_inline bool block_in_interrupt(void)
 {

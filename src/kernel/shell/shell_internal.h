@@ -30,9 +30,6 @@ enum shell_number { SHELL_NUMBER_ABSENT, SHELL_NUMBER_GOOD, SHELL_NUMBER_BAD };
 enum shell_number shell_words_number(int argc, char **argv, const char *key, uint64_t minimum,
                                      uint64_t maximum, uint64_t *value);
 
-/* "2", "0.25", "1.5s", "20ms", "300us" to nanoseconds: 0, -EINVAL or -ERANGE. */
-must_check int shell_parse_duration(const char *text, uint64_t *ns);
-
 /* ---- Line editor ---- */
 
 #define EDITOR_LINE_BYTES   512u
