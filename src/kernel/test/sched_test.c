@@ -356,8 +356,8 @@ KTEST(sched_moves_a_resting_thread, KTEST_SMP)
     test_stay_here();
     uint32_t here = cpu_id(), there = here == 0 ? 1 : 0, woke_on = CPU_MAX;
     struct thread *thread = test_spawn(rest_and_report, &woke_on, 0, 1ull << there);
-    ktest_expect(test_wait_until_blocked(thread));
-    thread_sleep_ns(NSEC_PER_MSEC);
+    while (read_once(thread->state) != THREAD_BLOCKED)
+        thread_sleep_ns(NSEC_PER_MSEC); /* not by moving there: that would end its rest */
     ktest_expect_equal(thread_set_affinity(thread, 1ull << here), 0);
     thread_wake(thread);
     thread_join(thread);
