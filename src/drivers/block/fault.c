@@ -2,17 +2,16 @@
 /* Fault injection (drivers/block/fault.h): ops of our own around the driver's while a device has rules.
  *
  *     queue -> fault_submit   judges each request once
- *                pass, reorder   to the driver, with the rest of the batch
- *                error           completed here; a merge fails, so that the queue takes it apart and each
- * part comes again by itself delay, hold     parked; then given back to the queue, which sends it again,
- * judged
+ *         pass, reorder       to the driver, with the rest of the batch; without room, parked a while
+ *         error               completed here; a merge fails, so that the queue takes it apart and each part
+ *                             comes again by itself
+ *         delay, hold         parked; then given back to the queue, which sends it again, judged
  *
  * A request that leaves us without being completed, to come again, carries BLOCK_SHAPE_JUDGED: so each is
  * counted once however often the driver had no room for it.
  *
- * What is parked is in flight for the queue, and a batch may reach the driver in another order: so
- * block_queue_put_back cannot always know that a completion will come which restarts the queue. Whenever the
- * driver leaves something, the queue is therefore looked at again after LOOK_NS (R5).
+ * What is parked is in flight for the queue, so block_queue_put_back could not know whether a completion will
+ * come that restarts it: nothing is ever left in the queue's batch, and the timer sends it again (R5).
  *
  * Correct whatever device->ops are at the moment: a request that is in fault_submit when the last rule goes
  * passes, since the rules are looked at under the lock under which they go.
@@ -26,8 +25,8 @@
 #include <kernel/heap.h>
 #include <kernel/string.h>
 
-#define NEVER   UINT64_MAX
-#define LOOK_NS NSEC_PER_MSEC
+#define NEVER    UINT64_MAX
+#define AGAIN_NS NSEC_PER_MSEC
 
 /* Lock legend: I constant; f fault->lock. */
 struct block_fault {
@@ -37,7 +36,6 @@ struct block_fault {
     struct spinlock lock;
     struct block_fault_state state; /* f */
     struct fifo parked;             /* f: in order of arrival */
-    uint64_t look_ns;               /* f: when the queue is to be looked at again; NEVER */
     uint64_t timer_ns;              /* f: when the timer fires; NEVER: it is not started */
     struct timer timer;             /* f */
 };
@@ -184,11 +182,13 @@ static void mark_judged(struct fifo *requests)
         request_of(node)->shape |= BLOCK_SHAPE_JUDGED;
 }
 
-static void look_again_soon(struct block_fault *fault)
+/* What the driver had no room for. */
+static void park_all(struct block_fault *fault, struct fifo *left)
 {
     SPIN_SCOPED_IRQ(&fault->lock);
-    fault->look_ns = clock_ns() + LOOK_NS;
-    wake_at(fault, fault->look_ns);
+    struct fifo_node *node;
+    while ((node = fifo_pop(left)) != NULL)
+        park(fault, request_of(node), clock_ns() + AGAIN_NS);
 }
 
 static void fault_submit(struct block_device *device, struct fifo *batch)
@@ -198,11 +198,8 @@ static void fault_submit(struct block_device *device, struct fifo *batch)
     sort(fault, batch, &pass, &failed);
     if (!fifo_is_empty(&pass))
         fault->driver->submit(device, &pass);
-    if (!fifo_is_empty(&pass)) {
-        mark_judged(&pass);
-        look_again_soon(fault);
-        fifo_append(batch, &pass);
-    }
+    if (!fifo_is_empty(&pass))
+        park_all(fault, &pass);
     if (!fifo_is_empty(&failed))
         block_complete(device, &failed);
 }
@@ -247,10 +244,6 @@ static void expired(struct timer *timer)
     uint64_t flags = spin_lock_irq(&fault->lock);
     fault->timer_ns = NEVER;
     take_due(fault, now_ns, &due);
-    if (fault->look_ns <= now_ns)
-        fault->look_ns = NEVER;
-    else
-        wake_at(fault, fault->look_ns);
     spin_unlock_irq(&fault->lock, flags);
     send_again(fault->device, &due);
 }
@@ -266,7 +259,7 @@ static struct block_fault *create(struct block_device *device)
     fault->driver = device->ops;
     fault->ops = *device->ops;
     fault->ops.submit = fault_submit;
-    fault->look_ns = fault->timer_ns = NEVER;
+    fault->timer_ns = NEVER;
     fault->timer.expired = expired;
     spinlock_init(&fault->lock, "block-fault");
     fifo_init(&fault->parked);
