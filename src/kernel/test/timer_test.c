@@ -141,14 +141,18 @@ KTEST(thread_sleeps_no_shorter_than_asked, KTEST_FAST)
     thread_sleep_until(0);
 }
 
-#define DUELS 500u /* each waits for two CPUs to run at once, which a busy host grants now and then */
+#define ROUNDS 320u
+#define DUELS  16u /* a round: many, as the CPUs wait for each other only between rounds */
 
-struct duel {
-    struct timer timer;
-    bool is_dead;            /* a: cancelled, so `expired` must not run */
+struct duels {
+    struct duel {
+        struct timer timer;
+        struct duels *all;
+        bool is_dead; /* a: cancelled, so `expired` must not run */
+    } duels[DUELS];
     uint32_t fired;          /* a */
     uint32_t too_late;       /* a */
-    uint32_t armed, settled; /* a: duels begun and done */
+    uint32_t armed, settled; /* a: rounds begun and done */
 };
 
 static void duel_fires(struct timer *timer)
@@ -157,41 +161,55 @@ static void duel_fires(struct timer *timer)
     for (int i = 0; i < 50; i++)
         cpu_relax();
     if (read_once(duel->is_dead))
-        __atomic_fetch_add(&duel->too_late, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&duel->fired, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&duel->all->too_late, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&duel->all->fired, 1, __ATOMIC_RELAXED);
 }
 
 static void arm_duels(void *argument)
 {
-    struct duel *duel = argument;
-    for (uint32_t i = 1; i <= DUELS; i++) {
-        write_once(duel->is_dead, false);
-        timer_start(&duel->timer, clock_ns() + ktest_random() % (5 * NSEC_PER_USEC));
-        __atomic_store_n(&duel->armed, i, __ATOMIC_RELEASE);
-        while (__atomic_load_n(&duel->settled, __ATOMIC_ACQUIRE) != i)
+    struct duels *all = argument;
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        for (uint32_t i = 0; i < DUELS; i++) {
+            write_once(all->duels[i].is_dead, false);
+            timer_start(&all->duels[i].timer, clock_ns() + ktest_random() % (DUELS * 5 * NSEC_PER_USEC));
+        }
+        __atomic_store_n(&all->armed, round, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&all->settled, __ATOMIC_ACQUIRE) != round)
             cpu_relax();
     }
 }
 
-/* One CPU arms, another cancels at about the time that it fires. After timer_cancel it neither fires nor is
- * in the middle of it. */
+/* How many were cancelled. */
+static uint32_t cancel_duels(struct duels *all)
+{
+    uint32_t cancelled = 0;
+    for (uint32_t i = 0; i < DUELS; i++) {
+        for (uint64_t spins = ktest_random() % 256; spins > 0; spins--)
+            cpu_relax();
+        cancelled += timer_cancel(&all->duels[i].timer);
+        write_once(all->duels[i].is_dead, true);
+    }
+    return cancelled;
+}
+
+/* One CPU arms, another cancels at about the time that they fire. After timer_cancel a timer neither fires
+ * nor is in the middle of it. */
 KTEST(timer_cancel_from_another_cpu_waits, KTEST_SMP)
 {
-    struct duel duel = {.timer.expired = duel_fires};
+    struct duels all = {.fired = 0};
     uint32_t cancelled = 0;
     int result = thread_set_affinity(thread_current(), 1);
     ktest_expect_equal(result, 0);
-    struct thread *thread = test_spawn(arm_duels, &duel, 0, 2);
-    for (uint32_t i = 1; i <= DUELS; i++) {
-        while (__atomic_load_n(&duel.armed, __ATOMIC_ACQUIRE) != i)
+    for (uint32_t i = 0; i < DUELS; i++)
+        all.duels[i] = (struct duel){.timer.expired = duel_fires, .all = &all};
+    struct thread *thread = test_spawn(arm_duels, &all, 0, 2);
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        while (__atomic_load_n(&all.armed, __ATOMIC_ACQUIRE) != round)
             cpu_relax();
-        for (uint64_t spins = ktest_random() % 256; spins > 0; spins--)
-            cpu_relax();
-        cancelled += timer_cancel(&duel.timer);
-        write_once(duel.is_dead, true);
-        __atomic_store_n(&duel.settled, i, __ATOMIC_RELEASE);
+        cancelled += cancel_duels(&all);
+        __atomic_store_n(&all.settled, round, __ATOMIC_RELEASE);
     }
     thread_join(thread);
-    ktest_expect_equal(duel.too_late, 0);
-    ktest_expect_equal(duel.fired + cancelled, DUELS);
+    ktest_expect_equal(all.too_late, 0);
+    ktest_expect_equal(all.fired + cancelled, ROUNDS * DUELS);
 }
