@@ -278,7 +278,7 @@ bool acpi_parse_s5(const void *table, size_t bytes, struct acpi_power *power)
 {
     const uint8_t *aml = table;
     for (size_t offset = ACPI_HEADER_BYTES; offset + 4 <= bytes; offset++) {
-        if (memcmp(aml + offset, "_S5_", 4) != 0)
+        if (load_le32(aml + offset) != load_le32("_S5_"))
             continue;
         bool is_named =
             aml[offset - 1] == AML_NAME || (aml[offset - 1] == AML_ROOT && aml[offset - 2] == AML_NAME);

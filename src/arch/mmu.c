@@ -76,8 +76,22 @@ static uint64_t *next_table(uint64_t *entry)
     return table_of(*entry);
 }
 
-/* Maps one page, the largest that fits; its size, or 0 without memory for a table. */
-static uint64_t map_one(uint64_t virt, phys_addr_t address, uint64_t bytes, uint64_t bits)
+/* Maps pages of `span` bytes by `entry` and those behind it in its table: up to its end, an entry that is
+ * taken, or less than a page. How many bytes. */
+static uint64_t map_entries(uint64_t *entry, uint64_t span, phys_addr_t address, uint64_t bytes,
+                            uint64_t bits)
+{
+    uint64_t done = 0;
+    do {
+        write_entry(entry++, (address + done) | bits | PTE_PRESENT);
+        done += span;
+    } while (bytes - done >= span && !is_aligned((uintptr_t)entry, PAGE_BYTES) && !(*entry & PTE_PRESENT));
+    return done;
+}
+
+/* Maps pages of one size, the largest that fits, as far as one table reaches; how many bytes, or 0 without
+ * memory for a table. */
+static uint64_t map_some(uint64_t virt, phys_addr_t address, uint64_t bytes, uint64_t bits)
 {
     uint64_t *table = kernel_root;
     for (unsigned level = MMU_ROOT_LEVEL; table; level--) {
@@ -85,8 +99,7 @@ static uint64_t map_one(uint64_t virt, phys_addr_t address, uint64_t bytes, uint
         bool fits = level <= largest_level && bytes >= span && is_aligned(virt | address, span);
         if (level == 1 || (fits && !(*entry & PTE_PRESENT))) {
             assert(!(*entry & PTE_PRESENT));
-            write_entry(entry, address | bits | PTE_PRESENT | (level > 1 ? PTE_LARGE : 0));
-            return span;
+            return map_entries(entry, span, address, bytes, bits | (level > 1 ? PTE_LARGE : 0));
         }
         table = next_table(entry);
     }
@@ -98,7 +111,7 @@ bool mmu_map_locked(uint64_t virt, phys_addr_t address, uint64_t bytes, uint64_t
     assert(is_aligned(virt | address | bytes, PAGE_BYTES) && mmu_is_physical(address, bytes));
     assert(!(bits & PTE_WRITE) || (bits & PTE_NO_EXECUTE)); /* X1 */
     while (bytes > 0) {
-        uint64_t mapped = map_one(virt, address, bytes, bits);
+        uint64_t mapped = map_some(virt, address, bytes, bits);
         if (mapped == 0)
             return false;
         virt += mapped;
@@ -227,17 +240,15 @@ static void map_ram(const struct boot_info *boot)
 static void map_image_part(const char *start, const char *end, uint64_t bits)
 {
     assert(is_aligned((uintptr_t)start | (uintptr_t)end, PAGE_BYTES));
-    for (const char *page = start; page < end; page += PAGE_BYTES) {
-        if (page != boot_stack_guard)
-            map_or_die((uintptr_t)page, image_to_phys(page), image_to_phys(page) + PAGE_BYTES, bits);
-    }
+    map_or_die((uintptr_t)start, image_to_phys(start), image_to_phys(end), bits);
 }
 
 static void map_image(void)
 {
     map_image_part(kernel_text_start, kernel_text_end, 0);
     map_image_part(kernel_rodata_start, kernel_rodata_end, PTE_NO_EXECUTE);
-    map_image_part(kernel_data_start, kernel_data_end, PTE_WRITE | PTE_NO_EXECUTE);
+    map_image_part(kernel_data_start, boot_stack_guard, PTE_WRITE | PTE_NO_EXECUTE);
+    map_image_part(boot_stack_guard + PAGE_BYTES, kernel_data_end, PTE_WRITE | PTE_NO_EXECUTE);
 }
 
 /* Makes boot.S's root the one with which other CPUs start: the kernel half as it is now, and below it only
