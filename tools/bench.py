@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import bench_boot
 from vm import ROOT, Disk, Machine
 
 COMMON = "dev=vd0 bs=4k"
@@ -111,20 +112,26 @@ def table(medians):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", default=",".join(JOBS))
+    parser.add_argument("--jobs", default=",".join([*JOBS, "boot"]))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--smp", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     jobs = options.jobs.split(",")
-    if unknown := set(jobs) - set(JOBS):
-        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}")
+    if unknown := set(jobs) - {*JOBS, "boot"}:
+        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}, boot")
     with tempfile.TemporaryDirectory(prefix="umbra-bench-") as folder:
         count = plugin(folder)
+        boot = bench_boot.measure(count, options.runs, folder) if "boot" in jobs else {}
+        jobs = [name for name in jobs if name != "boot"]
         runs = [measure(jobs, options.smp, count, folder) for _ in range(options.runs)]
     medians = {name: {key: statistics.median(run[name][key] for run in runs) if runs[0][name][key] is not None else None
                       for key in runs[0][name]} for name in jobs}
-    table(medians)
+    if jobs:
+        table(medians)
+    if boot:
+        bench_boot.table(boot)
+        medians["boot"] = boot
     if options.json:
         options.json.write_text(json.dumps(medians, indent=1) + "\n")
 

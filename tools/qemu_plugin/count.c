@@ -6,16 +6,19 @@
  *
  *     MARK id kernel_instructions rep_iterations halts
  *
- * counted since the start. Under TCG each iteration of a REP string instruction is a translation block of
+ * counted since the start. The argument at=ADDRESS:ID, any number of times, makes a marker of the instruction
+ * at that virtual address. Under TCG each iteration of a REP string instruction is a translation block of
  * its own; they are counted apart. With one CPU the counters are added to inline; with more by a callback
  * into a counter a CPU. QEMU's plugin header is not packaged: the few declarations that are needed follow
  * its documented API. */
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #define CPUS_MAX    64
+#define PLACES_MAX  8
 #define MARKER_SIZE 8
 
 typedef uint64_t plugin_id;
@@ -45,6 +48,7 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 void qemu_plugin_outs(const char *text);
 
 enum counter { INSTRUCTIONS, REP_ITERATIONS, HALTS, COUNTERS };
@@ -53,6 +57,13 @@ static struct {
     uint64_t pad[8 - COUNTERS];
 } cpus[CPUS_MAX];
 static bool is_one_cpu;
+
+/* Marked by an argument. */
+static struct {
+    uint64_t address;
+    unsigned id;
+} places[PLACES_MAX];
+static size_t place_count;
 
 static void on_marker(unsigned cpu, void *id)
 {
@@ -104,6 +115,18 @@ static bool is_rep_string(const uint8_t *code, size_t bytes)
            ((code[at] >= 0xa4 && code[at] <= 0xa7) || (code[at] >= 0xaa && code[at] <= 0xaf));
 }
 
+static void mark(struct qemu_plugin_insn *insn, unsigned id)
+{
+    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_marker, CALLBACK_NO_REGISTERS, (void *)(uintptr_t)id);
+}
+
+static void mark_places(struct qemu_plugin_insn *insn)
+{
+    for (size_t i = 0; i < place_count; i++)
+        if (qemu_plugin_insn_vaddr(insn) == places[i].address)
+            mark(insn, places[i].id);
+}
+
 static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
 {
     size_t count = qemu_plugin_tb_n_insns(tb);
@@ -121,8 +144,8 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
         else if (is_rep_string(code, bytes))
             count_insn(insn, REP_ITERATIONS);
         else if (is_marker(code, bytes))
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_marker, CALLBACK_NO_REGISTERS,
-                                                   (void *)(uintptr_t)code[4]);
+            mark(insn, code[4]);
+        mark_places(insn);
     }
 }
 
@@ -133,7 +156,10 @@ PLUGIN_EXPORT int qemu_plugin_version = 1;
 PLUGIN_EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int argc, char **argv);
 PLUGIN_EXPORT int qemu_plugin_install(plugin_id id, const struct plugin_info *info, int argc, char **argv)
 {
-    (void)argc, (void)argv;
+    for (int i = 0; i < argc; i++, place_count++)
+        if (place_count == PLACES_MAX ||
+            sscanf(argv[i], "at=%" SCNx64 ":%u", &places[place_count].address, &places[place_count].id) != 2)
+            return -1;
     is_one_cpu = info->system.smp_vcpus == 1;
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
     return 0;
