@@ -40,6 +40,7 @@ static struct {
     volatile uint8_t *pixels;            /* I: or EGA cells */
     uint32_t columns, rows;              /* I */
     uint32_t text_colour, ground_colour; /* I: in the frame's format */
+    uint64_t pair_colours[4];            /* I: of two pixels; bit 1 of the index: the left one is lit */
     uint8_t *cells;                      /* w: rows in a ring that begins at first_row */
     uint8_t *shown;                      /* d: rows as on the screen */
     uint32_t first_row, row, column;     /* w: column == columns: wraps before the next character */
@@ -114,25 +115,42 @@ static void put_byte(uint8_t byte)
 
 /* ---- Drawing ---- */
 
+static uint32_t colour_of(bool is_lit)
+{
+    return is_lit ? screen.text_colour : screen.ground_colour;
+}
+
+/* One row of a glyph in pixels of four bytes, two in a store: `bits` has the leftmost in bit 7. */
+static void draw_bits_32(volatile uint8_t *to, uint32_t bits)
+{
+    volatile uint64_t *pair = (volatile uint64_t *)to;
+    for (uint32_t x = 0; x < FONT_WIDTH; x += 2)
+        *pair++ = screen.pair_colours[bits >> (FONT_WIDTH - 2 - x) & 3];
+}
+
+static void draw_bits_24(volatile uint8_t *to, uint32_t bits)
+{
+    for (uint32_t x = 0; x < FONT_WIDTH; x++, to += 3) {
+        uint32_t colour = colour_of(bits & (0x80u >> x));
+        to[0] = (uint8_t)colour;
+        to[1] = (uint8_t)(colour >> 8);
+        to[2] = (uint8_t)(colour >> 16);
+    }
+}
+
 static void draw_pixels(uint32_t row, uint32_t column, uint8_t cell)
 {
     uint32_t bytes = screen.frame.bits_per_pixel / 8;
     uint32_t inverse = cell & CELL_INVERSE ? 0xff : 0;
+    volatile uint8_t *at = screen.pixels + (uint64_t)row * FONT_HEIGHT * screen.frame.pitch_bytes +
+                           (uint64_t)column * FONT_WIDTH * bytes;
     assert((row + 1) * FONT_HEIGHT <= screen.frame.height && (column + 1) * FONT_WIDTH <= screen.frame.width);
-    for (uint32_t y = 0; y < FONT_HEIGHT; y++) {
-        volatile uint8_t *at = screen.pixels + (uint64_t)(row * FONT_HEIGHT + y) * screen.frame.pitch_bytes +
-                               column * FONT_WIDTH * bytes;
+    for (uint32_t y = 0; y < FONT_HEIGHT; y++, at += screen.frame.pitch_bytes) {
         uint32_t bits = font_row(cell & 0x7f, y) ^ inverse;
-        for (uint32_t x = 0; x < FONT_WIDTH; x++, at += bytes) {
-            uint32_t colour = bits & (0x80u >> x) ? screen.text_colour : screen.ground_colour;
-            if (bytes == 4) {
-                *(volatile uint32_t *)at = colour;
-            } else {
-                at[0] = (uint8_t)colour;
-                at[1] = (uint8_t)(colour >> 8);
-                at[2] = (uint8_t)(colour >> 16);
-            }
-        }
+        if (bytes == 4)
+            draw_bits_32(at, bits);
+        else
+            draw_bits_24(at, bits);
     }
 }
 
@@ -248,6 +266,8 @@ void screen_init(void)
         return;
     screen.text_colour = frame_colour(frame, COLOUR_TEXT);
     screen.ground_colour = frame_colour(frame, COLOUR_GROUND);
+    for (unsigned i = 0; i < ARRAY_SIZE(screen.pair_colours); i++)
+        screen.pair_colours[i] = colour_of(i & 2) | (uint64_t)colour_of(i & 1) << 32;
     screen.timer.expired = draw_due;
     screen.work.run = draw_later;
     if (frame->is_text)
