@@ -8,9 +8,11 @@ verified iobench and stress, and powers off. Exit status 0 when all went well.
 """
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from vm import EXIT_FAILED, EXIT_OK, EXIT_PANIC, OVMF, Disk, Machine
@@ -95,21 +97,33 @@ def run(values):
         return exit_status(subprocess.run(args, stdin=subprocess.DEVNULL if demo else None).returncode)
 
 
+def end(*_):
+    sys.exit(1)
+
+
 def debug(values):
-    """QEMU stopped at the first instruction, gdb attached over a unix socket, gdbinit loaded."""
+    """QEMU stopped at the first instruction, gdb attached over a unix socket, gdbinit loaded.
+
+    QEMU gets a process group of its own: Ctrl-C is gdb's, which interrupts the machine with it, and neither
+    QEMU nor this program may end from it."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGHUP, end)
+    signal.signal(signal.SIGTERM, end)
     with tempfile.TemporaryDirectory(prefix="umbra-") as folder:
         args = machine(values, demo=False).arguments(folder)
         gdb_socket, console = f"{folder}/gdb.sock", f"{folder}/console.log"
-        args += ["-serial", f"file:{console}", "-chardev", f"socket,path={gdb_socket},server=on,wait=off,id=gdb",
-                 "-gdb", "chardev:gdb", "-S"]
-        print(f"debug: the console goes to {console}")
-        with subprocess.Popen(args, stdin=subprocess.DEVNULL) as qemu:
+        args += ["-chardev", f"pty,id=com1,logfile={console}", "-serial", "chardev:com1",
+                 "-chardev", f"socket,path={gdb_socket},server=on,wait=off,id=gdb", "-gdb", "chardev:gdb", "-S"]
+        print(f"debug: the console is the terminal named below (screen /dev/pts/…), and goes to {console}", flush=True)
+        qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL, preexec_fn=os.setpgrp)
+        try:
             while not os.path.exists(gdb_socket) and qemu.poll() is None:
-                pass
+                time.sleep(0.01)
             gdb = ["gdb", "-q", "-nx", "-x", "gdbinit", f"{values['O']}/umbra.elf", "-ex", f"target remote {gdb_socket}"]
-            status = subprocess.run(gdb).returncode
+            return qemu.poll() or subprocess.run(gdb).returncode
+        finally:
             qemu.kill()
-        return status
+            qemu.wait()
 
 
 if __name__ == "__main__":
