@@ -10,3 +10,7 @@ import sys
 sys.path.insert(0, "tools/gdb")
 import umbra
 end
+# A panic stops at its end, before the machine does.
+define target hookpost-remote
+python umbra.panic.arm()
+end

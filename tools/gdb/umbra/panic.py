@@ -36,8 +36,10 @@ class PanicStop(gdb.Breakpoint):
         return True
 
 
-def register():
-    try:
-        PanicStop()
-    except gdb.error:
-        pass  # no kernel is loaded: nothing to stop
+STOPS = []
+
+
+def arm():
+    """By gdbinit, whenever a machine is attached: before that there is no hardware."""
+    if not any(stop.is_valid() for stop in STOPS):
+        STOPS.append(PanicStop())
