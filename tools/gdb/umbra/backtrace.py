@@ -21,6 +21,11 @@ FRAMES_MAX = 64
 SAVED = ("r15", "r14", "r13", "r12", "rbx", "rbp")
 
 
+def is_code(address):
+    start, end = (int(gdb.parse_and_eval(f"(unsigned long) &kernel_text_{edge}")) for edge in ("start", "end"))
+    return start < int(address) <= end
+
+
 def saved_registers(thread):
     return at("struct saved_registers", thread["context"]["rsp"])
 
@@ -29,6 +34,8 @@ def return_addresses(thread):
     """The chain of frame pointers. A frame is {caller's frame pointer, return address}; callers lie higher."""
     saved = saved_registers(thread)
     stack, frame = int(thread["stack"]), int(saved["rbp"])
+    if not is_code(saved["return_address"]):
+        return
     yield int(saved["return_address"])
     for _ in range(FRAMES_MAX):
         if frame % 8 or (stack and not stack < frame <= stack + STACK_BYTES - 16):
@@ -51,18 +58,25 @@ def print_frame(number, pc, functions, line):
 
 
 def print_sleeping(thread):
-    """The byte before a return address belongs to the call."""
-    for number, pc in enumerate(return_addresses(thread)):
+    """The byte before a return address belongs to the call. A new thread has called nothing: context_start takes
+    its entry from rbx."""
+    saved = saved_registers(thread)
+    if symbol_of(saved["return_address"]) == "context_start":
+        entry = int(thread["entry"]) or int(saved["rbx"])
+        print(f"  has not run yet; begins in {symbol_of(entry)}")
+        return
+    frames = list(return_addresses(thread))
+    for number, pc in enumerate(frames):
         print_frame(number, pc, functions_of(pc - 1), line_of(pc - 1))
-    if symbol_of(saved_registers(thread)["return_address"]) == "context_start":
-        print(f"      has not run yet; begins in {symbol_of(thread['entry'])}")
+    if not frames:
+        print("  no registers are saved on its stack; a CPU that starts uses its idle thread's")
 
 
 def print_running(gdb_thread):
     with selection_kept():
         gdb_thread.switch()
         frame, number = gdb.newest_frame(), 0
-        while frame and frame.pc() and number < FRAMES_MAX:
+        while frame and number < FRAMES_MAX and (number == 0 or frame.name()):  # without a name: past the end
             place = frame.find_sal()
             line = f"{place.symtab.filename}:{place.line}" if place.symtab else ""
             print_frame(number, frame.pc(), [frame.name() or symbol_of(frame.pc())], line)

@@ -45,17 +45,17 @@ class Cache(Command):
 
     name = "cache"
 
-    def run(self, *words):
-        if words:
-            raise self.wrong_usage()
+    def run(self):
         cache = variable("cache", "src/fs/bcache.c")
         if not int(cache["hash"]):
             raise NotBooted("there is no buffer cache")
         stats = {field.name: int(cache["stats"][field.name]) for field in gdb.lookup_type("struct bcache_stats").fields()}
-        print("{buffers} buffers of at most {buffers_max}, {referenced} referenced, {dirty} dirty; {hits} hits, {misses} "
-              "misses, {evictions} evictions; {reads_failed} reads and {writes_failed} writes failed".format(**stats))
+        print("{buffers} buffers of at most {buffers_max}, {referenced} referenced, {dirty} dirty; {hits} hits, "
+              "{misses} misses, {evictions} evictions; {reads_failed} reads and {writes_failed} writes "
+              "failed".format(**stats))
         buffers = {int(b.address): b for b in hashed(cache) if is_in_io(b)}
-        buffers.update((int(b.address), b) for b in list_entries(cache["prefetching"], "struct buffer", "node"))
+        prefetching = list_entries(cache["prefetching"], "struct buffer", "node")
+        buffers.update((int(b.address), b) for b in prefetching)
         print(f"{len(buffers)} in I/O")
         now_ns = clock.now_ns()
         for buffer in list(buffers.values())[:LISTED_MAX]:

@@ -15,7 +15,7 @@ import re
 
 import gdb
 
-from .kernel import at, cpus, variable
+from .kernel import cpus, variable
 
 NEVER = (1 << 64) - 1
 COUNT_MAX = (1 << 32) - 1  # what arch/lapic.c writes for a deadline that is further away
@@ -27,8 +27,8 @@ def stamps():
     for cpu in cpus():
         queue = queues[int(cpu["id"])]
         yield int(queue["halted_since_ns"])
-        if int(queue["current"]):
-            yield int(queue["current"]["last_switch_ns"])
+        if int(cpu["current"]):
+            yield int(cpu["current"]["last_switch_ns"])
         timers = queue["timers"]
         if int(timers) and int(timers["running"]):
             yield int(timers["running"]["deadline_ns"])

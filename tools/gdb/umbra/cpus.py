@@ -41,15 +41,13 @@ class Cpus(Command):
 
     name = "cpus"
 
-    def run(self, *words):
-        if words:
-            raise self.wrong_usage()
+    def run(self):
         gdb_thread_of = gdb_threads()
         print("CPU GDB THREAD                  STATE   INTERRUPT PREEMPT WAITING  INTERRUPTS  AT")
         for cpu in cpus():
             print_cpu(cpu, gdb_thread_of.get(int(cpu["id"])))
         ns, source = clock.now()
-        print(f"clock: {ns / 1e9:.6f} s since the kernel's entry, {source}")
+        print(f"clock: {ns / 1e9:.6f} s since the kernel's entry, {source}" if ns else "clock: no time stamp yet")
 
 
 COMMANDS = (Cpus,)

@@ -10,9 +10,7 @@ class Irq(Command):
 
     name = "irq"
 
-    def run(self, *words):
-        if words:
-            raise self.wrong_usage()
+    def run(self):
         irqs = list(list_entries(variable("all_irqs", "src/kernel/irq.c"), "struct irq", "all_node"))
         if not irqs:
             raise NotBooted("no interrupt has a handler")

@@ -48,8 +48,9 @@ def read(address, size):
 
 
 def text(value):
-    """A char array or pointer as Python text."""
-    return value.string(errors="replace") if int(value.address if value.type.code == gdb.TYPE_CODE_ARRAY else value) else ""
+    """A char array or pointer as Python text; "" for NULL."""
+    is_array = value.type.code == gdb.TYPE_CODE_ARRAY
+    return value.string(errors="replace") if is_array or int(value) else ""
 
 
 def enum_name(kind, value, prefix=""):
@@ -61,7 +62,7 @@ def enum_name(kind, value, prefix=""):
 
 
 def chain(first, follow, end=0):
-    """Addresses from `first` on, each the `follow` of the one before, up to `end`. A loop that misses the end is told."""
+    """Addresses from `first` on, each the `follow` of the one before, up to `end`; Broken when it is not met."""
     seen, address = set(), int(first)
     while address != end:
         if address == 0 or address in seen:
@@ -182,7 +183,7 @@ class Umbra(gdb.Command):
 
 
 class Command(gdb.Command):
-    """Base of the commands: `name` behind "umbra", `usage` of its arguments, run(*words)."""
+    """Base of the commands: `name` behind "umbra", `usage` of its arguments if it takes any, run(*words)."""
 
     name = usage = ""
 
@@ -193,6 +194,8 @@ class Command(gdb.Command):
         if not gdb.selected_thread():
             raise gdb.GdbError("no machine is attached: target remote …")
         words = gdb.string_to_argv(arguments)
+        if words and not self.usage:
+            raise self.wrong_usage()
         try:
             with selection_kept():
                 select_mapped_cpu()

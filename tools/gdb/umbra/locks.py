@@ -16,23 +16,27 @@ def held(owner, stack):
                f"{symbol_of(site)} {line_of(site - 1)}").rstrip()
 
 
-def held_locks():
+def held_locks(threads):
     stacks = variable("cpu_stacks", "src/kernel/lockdep.c")
     for cpu in cpus():
         yield from held(f"CPU {int(cpu['id'])}", stacks[int(cpu["id"])])
-    for thread in all_threads():
+    for thread in threads:
         yield from held(f"thread {int(thread['id'])} {text(thread['name'])}", thread["held"])
 
 
-def mutex_waits():
-    for thread in all_threads():
+def mutex_waits(threads):
+    for thread in threads:
         is_blocked = enum_name("enum thread_state", thread["state"], "THREAD_") == "blocked"
         if not is_blocked or text(thread["waiting_why"]) != "mutex":
             continue
         owner = gdb.parse_and_eval(f"((struct mutex *) {int(thread['waiting_for'])})->owner")
         holder = f"{int(owner['id'])} {text(owner['name'])}" if int(owner) else "nobody any more"
-        yield (f"  thread {int(thread['id'])} {text(thread['name'])} waits for {symbol_of(thread['waiting_for'])}, held by "
-               f"{holder}")
+        yield (f"  thread {int(thread['id'])} {text(thread['name'])} waits for {symbol_of(thread['waiting_for'])}, "
+               f"held by {holder}")
+
+
+def print_all(what, lines):
+    print(f"{what}: {len(lines)}", *lines, sep="\n")
 
 
 class Locks(Command):
@@ -46,18 +50,13 @@ class Locks(Command):
 
     name = "locks"
 
-    def run(self, *words):
-        if words:
-            raise self.wrong_usage()
+    def run(self):
+        threads = all_threads()
         if has_field("struct thread", "held"):
-            lines = list(held_locks())
-            print(f"{len(lines)} locks held")
-            print(*lines, sep="\n", end="\n" if lines else "")
+            print_all("locks held", list(held_locks(threads)))
         else:
             print("a release build: holders of spinlocks are not kept")
-        waits = list(mutex_waits())
-        print(f"{len(waits)} threads wait for a mutex")
-        print(*waits, sep="\n", end="\n" if waits else "")
+        print_all("threads that wait for a mutex", list(mutex_waits(threads)))
 
 
 COMMANDS = (Locks,)

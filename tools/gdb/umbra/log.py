@@ -4,7 +4,7 @@ import struct
 
 import gdb
 
-from .kernel import Broken, Command, NotBooted, at, read
+from .kernel import Broken, Command, NotBooted, read
 
 RECORD = struct.Struct("<HB")
 

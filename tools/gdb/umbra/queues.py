@@ -3,17 +3,18 @@
 import gdb
 
 from . import requests, virtqueue
-from .kernel import Command, cpus, enum_name, fifo_entries, text, variable
+from .kernel import Command, cpus, fifo_entries, text, variable
 from .scheduler import all_threads
 
 LISTED_MAX = 8
 
 
 def statistics(stats):
-    names = {}
+    counts = []
     for field in gdb.lookup_type("enum block_operation").fields():
-        names[field.enumval] = field.name[len("BLOCK_"):].lower().replace("_", "-")
-    return ", ".join(f"{int(stats['ios'][i])} {name} ({int(stats['sectors'][i]) // 2} KiB)" for i, name in names.items())
+        name, i = field.name[len("BLOCK_"):].lower().replace("_", "-"), field.enumval
+        counts.append(f"{int(stats['ios'][i])} {name} ({int(stats['sectors'][i]) // 2} KiB)")
+    return ", ".join(counts)
 
 
 def bells():
@@ -28,12 +29,12 @@ def bells():
 def print_device(device, bells_of):
     stats, name = device["stats"], text(device["name"])
     returned = sum(1 for _ in fifo_entries(device["returned"], "struct block_request", "node"))
-    print(f"{name}: {int(device['queued'])} queued ({returned} of them given back by the driver), {int(device['in_flight'])} in "
-          f"flight of {int(device['limits']['depth'])} (most {int(stats['in_flight_max'])}), "
+    print(f"{name}: {int(device['queued'])} queued ({returned} of them given back by the driver), "
+          f"{int(device['in_flight'])} in flight of {int(device['limits']['depth'])} (most {int(stats['in_flight_max'])}), "
           f"scheduler {text(device['scheduler']['name'])}")
     print(f"  done: {statistics(stats)}, {int(stats['errors'])} errors")
-    print(f"  {int(stats['device_requests'])} device requests in {int(stats['batches'])} batches, {int(stats['merges'])} merges"
-          f"{bells_of.get(name, '')}, {int(stats['late'])} looks at what is late")
+    print(f"  {int(stats['device_requests'])} device requests in {int(stats['batches'])} batches, "
+          f"{int(stats['merges'])} merges{bells_of.get(name, '')}, {int(stats['late'])} looks at what is late")
 
 
 def print_requests(fifo):
@@ -66,8 +67,8 @@ def print_deferred():
     plugs = variable("deferred_plugs", "src/drivers/block/plug.c")
     for cpu in cpus():
         plug = plugs[int(cpu["id"])]
-        is_pending = bool(plug["call"]["is_pending"])
-        print(f"  CPU {int(cpu['id'])}: {int(plug['count'])} requests, {'a dispatch is pending' if is_pending else 'nothing pending'}")
+        pending = "a dispatch is pending" if plug["call"]["is_pending"] else "nothing pending"
+        print(f"  CPU {int(cpu['id'])}: {int(plug['count'])} requests, {pending}")
         if int(plug["count"]):
             print_requests(plug["requests"])
 
@@ -83,9 +84,7 @@ class Queues(Command):
 
     name = "queues"
 
-    def run(self, *words):
-        if words:
-            raise self.wrong_usage()
+    def run(self):
         devices = requests.block_devices()
         try:
             bells_of = bells()

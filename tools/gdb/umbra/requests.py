@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Block requests and devices, in words. What the other files know of struct block_request is here."""
-from .kernel import NotBooted, at, chain, enum_name, has_field, text, variable
+from .kernel import NotBooted, at, chain, enum_name, text, variable
 
 SECTOR_BYTES = 512
 SHAPE_MERGED, SHAPE_PIECES = 1, 2  # BLOCK_SHAPE_*

@@ -8,15 +8,17 @@ Note that QEMU, whenever it stops the machine, first lets its disks finish what 
 device has mostly answered what it was told of: such chains are in flight still for the driver, which has not seen
 the answer, and are marked so.
 """
+import contextlib
 import struct
 
 import gdb
 
 from . import clock, requests
-from .kernel import Broken, Command, NotBooted, at, enum_name, offset_of, read, symbol_of, text
+from .kernel import Broken, Command, NotBooted, at, enum_name, offset_of, read, text
 
 STATUS_PRESET = 0xff  # VIRTIO_BLK_STATUS_PRESET
 HEADER_BYTES = 16  # struct virtio_blk_req_header
+OPERATIONS = {0: "read", 1: "write", 4: "flush", 8: "get-id"}  # VIRTIO_BLK_T_*, by the block layer's names
 
 
 def u16(value):
@@ -79,7 +81,7 @@ class SplitRing:
         return found
 
     def free_ids(self):
-        """How long the free list is; None when it is broken."""
+        """How long the free list is."""
         count, free = 0, int(self.queue["free_id"])
         while free < self.size and count <= self.size:
             count, free = count + 1, int(self.ids[free]["next"])
@@ -89,8 +91,8 @@ class SplitRing:
         yield (f"available: next {self.index('avail_next')}, published {self.index('avail_published')} "
                f"({u16(self.index('avail_published'))}); ring: {self.avail[1]}, flags {self.avail[0]}"
                + (f", doorbell wanted past {self.avail_event}" if self.ring["has_event_idx"] else ""))
-        yield (f"used:      next {self.index('used_next')} ({u16(self.index('used_next'))}), seen {self.index('used_seen')}; "
-               f"ring: {self.used_index}, flags {self.used_flags}"
+        yield (f"used:      next {self.index('used_next')} ({u16(self.index('used_next'))}), "
+               f"seen {self.index('used_seen')}; ring: {self.used_index}, flags {self.used_flags}"
                + (f", interrupt wanted past {self.avail[2 + self.size]}" if self.ring["has_event_idx"] else ""))
 
     def disagreements(self):
@@ -155,8 +157,7 @@ class Disk:
         kind, _, sector = struct.unpack("<IIQ", read(address + ring.direct, HEADER_BYTES))
         readable = sum(size for _, size, is_written in buffers if not is_written)
         writable = sum(size for _, size, is_written in buffers if is_written)
-        name = {"in": "read", "out": "write"}.get(name := enum_name("enum virtio_blk_type", kind, "VIRTIO_BLK_T_"), name)
-        return name.replace("_", "-"), sector, readable - HEADER_BYTES + writable - 1, writable
+        return OPERATIONS.get(kind, f"type {kind}"), sector, readable - HEADER_BYTES + writable - 1, writable
 
     def status(self, queue, head):
         return int(self.driver(queue)["slots"][head]["status"])
@@ -171,20 +172,23 @@ def disks():
     return found
 
 
+def requests_of(disk, queue):
+    """What a queue has, with the followers of merged requests."""
+    ring = ring_of(queue)
+    for head in ring.in_flight():
+        request = disk.request(queue, ring.ids[head]["token"])
+        if request:
+            yield request
+            yield from requests.followers(request)
+
+
 def requests_in_flight():
-    """What the virtio drivers have, with the followers of merged ones; nothing before there are any."""
-    try:
-        every = disks()
-    except NotBooted:
-        return
-    for disk in every:
-        for queue in disk.queues:
-            ring = ring_of(queue)
-            for head in ring.in_flight():
-                request = disk.request(queue, ring.ids[head]["token"])
-                if request:
-                    yield request
-                    yield from requests.followers(request)
+    """For others to look up what they wait for: nothing of what is not there yet, or not understood."""
+    with contextlib.suppress(NotBooted):
+        for disk in disks():
+            for queue in disk.queues:
+                with contextlib.suppress(Broken):
+                    yield from requests_of(disk, queue)
 
 
 # ---- The command -------------------------------------------------------------------------------------------
@@ -193,9 +197,10 @@ def requests_in_flight():
 def print_queue(disk, queue, ring):
     config, driver = queue["config"], disk.driver(queue)
     broken = f"BROKEN: {text(queue['broken_why'])}" if queue["is_broken"] else "not broken"
-    print(f"{disk.name} {text(config['name'])}: {text(queue['ops']['name'])}, {ring.size} entries, {int(queue['free_count'])} "
-          f"free, {'event index' if config['has_event_idx'] else 'no event index'}, {broken}, "
-          f"driver {enum_name('enum virtio_blk_state', driver['state'], 'VIRTIO_BLK_')}")
+    locked = ", locked: a CPU is changing it" if int(queue["lock"]["is_locked"]) else ""
+    print(f"{disk.name} {text(config['name'])}: {text(queue['ops']['name'])}, {ring.size} entries, "
+          f"{int(queue['free_count'])} free, {'event index' if config['has_event_idx'] else 'no event index'}, {broken}, "
+          f"driver {enum_name('enum virtio_blk_state', driver['state'], 'VIRTIO_BLK_')}{locked}")
     for line in ring.describe():
         print(f"  {line}")
     print(f"  {int(queue['added'])} sent, {int(queue['gotten'])} completed, {int(queue['kicks'])} doorbells, "
@@ -209,14 +214,18 @@ def compare(disk, ring, head, request):
     except (Broken, gdb.MemoryError) as error:
         return [f"the chain in the ring: {error}"]
     found = []
-    if writable != int(ring.ids[head]["writable_bytes"]):
-        found.append(f"the driver lets the device write {int(ring.ids[head]['writable_bytes'])} bytes, the ring {writable}")
+    allowed = int(ring.ids[head]["writable_bytes"])
+    if writable != allowed:
+        found.append(f"the driver lets the device write {allowed} bytes, the ring {writable}")
     if not request:
         return found
     pairs = [("operation", requests.operation(request), operation), ("bytes", requests.device_bytes(request), size)]
     if operation in ("read", "write"):
         pairs.append(("sector", requests.device_sector(request), sector))
-    return found + [f"{what} {ours} by the request, {theirs} in the ring" for what, ours, theirs in pairs if ours != theirs]
+    for what, ours, theirs in pairs:
+        if ours != theirs:
+            found.append(f"{what} {ours} by the request, {theirs} in the ring")
+    return found
 
 
 def device_view(disk, queue, ring, head, answers):
@@ -236,7 +245,8 @@ def print_chain(disk, queue, ring, head, answers, now_ns):
     else:
         more, columns = 0, ("raw", "", "", "")
     words = [device_view(disk, queue, ring, head, answers), f"{more} merged into it" if more else ""]
-    print("  {:4} 0x{:016x} {:6} {:>10} {:>8} {:>10}  {}".format(head, token, *columns, ", ".join(filter(None, words))).rstrip())
+    remark = ", ".join(filter(None, words))
+    print("  {:4} 0x{:016x} {:6} {:>10} {:>8} {:>10}  {}".format(head, token, *columns, remark).rstrip())
     for finding in compare(disk, ring, head, request):
         print(f"       !! {finding}")
 
