@@ -9,12 +9,17 @@ from conftest import ROOT
 
 MODELS = ROOT / "tests" / "models"
 LOST = "invalid end state"  # somebody sleeps for ever with work at hand
+SPINS = "assertion violated"  # a second look that saw what is not there
 DEFECTS = {
     "kick_split": {"NO_FENCE": LOST, "NO_DEVICE_FENCE": LOST, "NO_SECOND_LOOK": LOST, "PLAIN_COMPARE": LOST},
+    "kick_packed": {"NO_FENCE": LOST, "NO_DEVICE_FENCE": LOST, "NO_SECOND_LOOK": LOST, "WRONG_WRAP": LOST,
+                    "PLAIN_COMPARE": LOST},
     "callbacks_split": {"NO_FENCE": LOST, "NO_DEVICE_FENCE": LOST, "NO_SECOND_LOOK": LOST, "NO_QUESTION": LOST,
                         "PLAIN_COMPARE": LOST},
+    "callbacks_packed": {"NO_FENCE": LOST, "NO_DEVICE_FENCE": LOST, "NO_SECOND_LOOK": LOST, "WRONG_WRAP": SPINS,
+                         "WRONG_QUESTION": LOST, "PLAIN_COMPARE": LOST, "ONE_LAP": LOST},
 }
-EVENT_IDX_ONLY = {"NO_QUESTION", "PLAIN_COMPARE"}
+EVENT_IDX_ONLY = {"NO_QUESTION", "WRONG_QUESTION", "PLAIN_COMPARE", "ONE_LAP"}
 VARIANTS = [(model, event_idx) for model in DEFECTS for event_idx in (0, 1)]
 
 
