@@ -141,7 +141,7 @@ KTEST(thread_sleeps_no_shorter_than_asked, KTEST_FAST)
     thread_sleep_until(0);
 }
 
-#define ROUNDS 320u
+#define ROUNDS 100u
 #define DUELS  16u /* a round: many, as the CPUs wait for each other only between rounds */
 
 struct duels {
