@@ -17,6 +17,7 @@ host_test_acpi = src/arch/acpi_parse.c
 host_test_clock =
 fs_host_sources = $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c) $(addprefix src/fs/eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c) $(addprefix src/kernel/,checksum.c sha256.c string.c) tools/host/block_file.c
 host_test_vfs = $(fs_host_sources)
+host_test_bcache = src/fs/bcache.c src/kernel/string.c tools/host/block_file.c
 virtio_core_sources = $(addprefix src/drivers/virtio/,virtio.c virtio_features.c virtqueue.c vring_split.c)
 host_test_transport_mmio = $(virtio_core_sources) src/drivers/virtio/transport_mmio.c src/drivers/virtio/transport_mmio_find.c src/kernel/string.c
 host_test_transport_pci = $(virtio_core_sources) $(addprefix src/drivers/virtio/,transport_pci.c transport_pci_caps.c transport_pci_irq.c transport_pci_legacy.c) src/drivers/pci/pci_device.c
