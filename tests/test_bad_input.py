@@ -5,6 +5,7 @@ import re
 import struct
 
 import pytest
+from test_gdb import gdb, start
 from vm import EXIT_FAILED, EXIT_OK, Disk, Machine
 
 
@@ -102,3 +103,79 @@ def test_acpi_table(tmp_path, signature, body):
                      qemu_args=["-acpitable", f"file={path}"]).run()
     boots(result)
     assert "alive" in result.command("echo")[1]
+
+
+# ---- Boot data that is damaged in guest memory, by gdb, before the kernel looks at it
+
+GUEST_MEMORY = """python
+import struct
+def read(at, count): return gdb.selected_inferior().read_memory(0xffff800000000000 + at, count).tobytes()
+def write(at, data): gdb.selected_inferior().write_memory(0xffff800000000000 + at, data)
+def read32(at): return struct.unpack("<I", read(at, 4))[0]
+def write32(at, value): write(at, struct.pack("<I", value))
+"""
+
+
+def boot_damaged(tmp_path, function, damage, use="iobench dev=vd0 rw=randread bs=4k iodepth=4 number_ios=200", **fields):
+    """Boots up to the first instruction of `function`, runs `damage` (Python) in gdb there, and goes on to the end."""
+    with start(tmp_path, stopped=True, commands=f"echo alive; {use}", disks=[Disk.null(64 << 20)], **fields) as vm:
+        output = gdb(vm, f"break *{function}", "continue", GUEST_MEMORY + damage, "delete", "detach")
+        assert "Breakpoint 1, " in output.all, output.all
+        result = vm.finish()
+    assert result.status == EXIT_OK and "alive" in result.command("echo")[1], result.output[-4000:]
+    return result
+
+
+# multiboot2_parse's first argument is the information area: {size, reserved}, then tags {type, size}, 8-byte aligned.
+TAG = """
+area = int(gdb.parse_and_eval("$rdi")) - 0xffff800000000000 & (1 << 64) - 1
+tags, at = {}, area + 8
+while not tags.get(0):
+    tags[read32(at)] = at
+    at += read32(at + 4) + 7 & ~7
+"""
+
+
+@pytest.mark.parametrize("damage,words", [
+    ("write32(tags[8] + 4, 0x7fffffff)", "tag at byte .* overruns the data"),
+    ("write32(tags[8] + 4, 7)", "tag at byte .* has an impossible size"),
+    ("write32(tags[0], 99); write32(tags[0] + 4, 9)", "tag at byte .* overruns the data"),
+    ("write32(tags[6] + 8, 23)", "memory map with entries of 23 bytes"),
+    ("write32(area, 0xffffffff)", "boot information with an impossible size"),
+], ids=["overrun", "underrun", "no-end", "memory-map", "total"])
+def test_multiboot2_information(tmp_path, damage, words):
+    """One line, and the rest of the boot: ACPI is found by a search, RAM that nobody described is guessed."""
+    result = boot_damaged(tmp_path, "multiboot2_parse", TAG + damage, boot="iso")
+    assert len(lines(result, "Multiboot2: ")) == 1 and lines(result, f"boot: warning: Multiboot2: {words}"), result.output[-4000:]
+
+
+# The root table of the RSDP that PVH names, and the tables that it lists, by signature.
+ACPI = """
+rsdp = int(gdb.parse_and_eval("boot_info.rsdp"))
+is_xsdt = read(rsdp + 15, 1) >= b"\\2" and read(rsdp + 24, 8) != bytes(8)
+root, width = (read32(rsdp + 24), 8) if is_xsdt else (read32(rsdp + 16), 4)
+tables = {b"ROOT": root}
+for entry in range(root + 36, root + read32(root + 4), width):
+    tables[read(read32(entry), 4)] = read32(entry)
+"""
+
+
+@pytest.mark.parametrize("table", ["ROOT", "APIC", "MCFG", "HPET", "FACP"])
+@pytest.mark.parametrize("damage,words", [
+    ("write(table + 9, bytes([read(table + 9, 1)[0] ^ 1]))", "wrong checksum"), ("write32(table + 4, 0xfffffff0)", "too long"),
+    ("write32(table + 4, 35)", "shorter than a header")], ids=["checksum", "long", "short"])
+def test_acpi_table_damaged(tmp_path, table, damage, words):
+    """One line, and the boot goes on with what the other tables say, or with what every PC has."""
+    result = boot_damaged(tmp_path, "kmain", f"{ACPI}\ntable = tables[b'{table}']\n{damage}", smp=2)
+    found = lines(result, "acpi: warning")
+    name = table if table != "ROOT" else "RSDT"
+    assert len(found) == 1 and re.search(rf"table {name} at 0x\w+: {words}", found[0]), found
+
+
+def test_acpi_xsdt_damaged(tmp_path):
+    """Only microvm's firmware makes one. Its disks stand in the DSDT alone, so none is found."""
+    result = boot_damaged(tmp_path, "kmain", f"{ACPI}\nassert is_xsdt\nwrite32(root + 4, 0xfffffff0)", use="lsblk",
+                          machine="microvm", smp=2)
+    found = lines(result, "acpi: warning")
+    assert len(found) == 1 and re.search(r"table XSDT at 0x\w+: too long", found[0]), found
+    assert "ram0" in result.command("lsblk")[1] and "vd0" not in result.command("lsblk")[1]
