@@ -56,6 +56,13 @@ def test_pci(image, interface, machine, vectors):
         resize_both(vm)
 
 
+def test_legacy_pci_under_uefi(boot, image):
+    """Other firmware that places the ports."""
+    result = boot("lsblk; stress dev=vd0 ios=1500 threads=8 seed=7", boot="iso", uefi=True, smp=2,
+                  disks=disks(image, **INTERFACES["legacy"]))
+    assert "stress: OK" in result.output and "legacy PCI" in result.command("lsblk")[1]
+
+
 @pytest.mark.parametrize("acpi", ["on", "off"])
 @pytest.mark.parametrize("legacy", [False, True], ids=["modern", "legacy"])
 def test_mmio(image, legacy, acpi):

@@ -136,8 +136,8 @@ int virtio_pci_legacy_start(struct virtio_pci *pci)
         return -ENODEV;
     }
     if (!pci_bar_ports(pci->pci, BAR, CONFIG_WITH_MSIX, &pci->port)) {
-        log_error("virtio", "%s: no legacy registers: BAR %u is not %zu ports or more", pci->pci->name, BAR,
-                  CONFIG_WITH_MSIX);
+        log_error("virtio", "%s: no legacy registers: BAR %u has not %zu ports that firmware placed",
+                  pci->pci->name, BAR, CONFIG_WITH_MSIX);
         return -EINVAL;
     }
     pci->interrupt_ops = &interrupt_ops;
