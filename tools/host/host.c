@@ -4,6 +4,7 @@
 #include <arch/clock.h>
 #include <arch/io.h>
 #include <arch/mmu.h>
+#include <host.h>
 #include <kernel/base/assert.h>
 #include <kernel/base/bits.h>
 #include <kernel/heap.h>
@@ -25,6 +26,8 @@ void (*host_mmio_read)(const volatile void *address, unsigned bytes);
 uint32_t (*host_port_read)(uint16_t port, unsigned bytes);
 void (*host_port_write)(uint16_t port, unsigned bytes, uint32_t value);
 uintptr_t host_direct_base;
+void (*host_barrier)(void);
+int host_log_level = LOG_WARNING;
 static struct fifo deferred_calls = FIFO_INIT(deferred_calls);
 
 void assert_failed(const char *expression, const char *file, int line, const char *function)
@@ -37,7 +40,7 @@ void log_write(enum log_level level, const char *subsystem, const char *format, 
 {
     static const char *const names[] = {"error: ", "warning: "};
     va_list arguments;
-    if (level > LOG_WARNING && !getenv("UMBRA_HOST_LOG"))
+    if ((int)level > host_log_level && !getenv("UMBRA_HOST_LOG"))
         return;
     va_start(arguments, format);
     fprintf(stderr, "%s: %s", subsystem, level <= LOG_WARNING ? names[level] : "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Host stand-in for barriers and device registers. Registers are memory; host_mmio_write is called after each
- * write, host_mmio_read before each read, where they are set. Ports are wholly the test's. */
+ * write, host_mmio_read before each read, and host_barrier at each barrier, where they are set: there, others
+ * may be seen to have written. Ports are wholly the test's. */
 #ifndef ARCH_IO_H
 #define ARCH_IO_H
 
@@ -10,6 +11,7 @@ extern void (*host_mmio_write)(volatile void *address, uint64_t value);
 extern void (*host_mmio_read)(const volatile void *address, unsigned bytes);
 extern uint32_t (*host_port_read)(uint16_t port, unsigned bytes);
 extern void (*host_port_write)(uint16_t port, unsigned bytes, uint32_t value);
+extern void (*host_barrier)(void);
 
 #define HOST_IO_DEFINE(width)                                                           \
     static inline uint##width##_t port_read##width(uint16_t port)                       \
@@ -37,17 +39,16 @@ HOST_IO_DEFINE(16)
 HOST_IO_DEFINE(32)
 #undef HOST_IO_DEFINE
 
-static inline void barrier_store(void)
-{
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-}
-static inline void barrier_load(void)
-{
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-}
-static inline void barrier_full(void)
-{
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
+#define HOST_BARRIER_DEFINE(name, order)    \
+    static inline void barrier_##name(void) \
+    {                                       \
+        __atomic_thread_fence(order);       \
+        if (host_barrier)                   \
+            host_barrier();                 \
+    }
+HOST_BARRIER_DEFINE(store, __ATOMIC_RELEASE)
+HOST_BARRIER_DEFINE(load, __ATOMIC_ACQUIRE)
+HOST_BARRIER_DEFINE(full, __ATOMIC_SEQ_CST)
+#undef HOST_BARRIER_DEFINE
 
 #endif
