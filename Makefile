@@ -102,7 +102,7 @@ host_tests := $(patsubst host_test_%,%,$(filter host_test_%,$(.VARIABLES)))
 host_included := $(shell sed -n 's|^.include "../../\(src/.*\.c\)"|\1|p' tests/host/*.[ch])
 
 define host_test_rules
-$(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(host_included) $(wildcard tools/host/include/*/*.h tests/host/*.h) $(shell find src -name '*.h')
+$(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(host_included) $(wildcard tools/host/include/*.h tools/host/include/*/*.h tests/host/*.h tests/fuzz/*.h) $(shell find src -name '*.h')
 	@mkdir -p $$(@D)
 	$(Q)$(HOST_CC) $(host_cflags) $(host_sanitize) -Itests/host tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c -o $$@
 host-test-$(1): $(O)/host/$(1)_test
@@ -118,20 +118,30 @@ eclipsefs_library := $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.
     $(addprefix eclipsefs/,format.c v2.c v2_record.c v2_directory.c v2_write.c v2_check.c)) \
     $(addprefix src/kernel/,checksum.c sha256.c string.c) tools/host/host.c tools/host/block_file.c
 eclipsefs_sources := $(wildcard tools/eclipsefs*.c) $(eclipsefs_library)
-eclipsefs_headers := $(wildcard tools/*.h tools/host/*.h tools/host/include/*/*.h) $(shell find src -name '*.h')
+eclipsefs_headers := $(wildcard tools/*.h tools/host/*.h tools/host/include/*.h tools/host/include/*/*.h) $(shell find src -name '*.h')
 
 $(O)/eclipsefs: $(eclipsefs_sources) $(eclipsefs_headers)
 	@mkdir -p $(@D)
 	$(Q)$(HOST_CC) $(host_cflags) -O2 $(eclipsefs_sources) -o $@
-.PHONY: eclipsefs fuzz-eclipsefs_v2
+.PHONY: eclipsefs
 eclipsefs: $(O)/eclipsefs
 
-# libFuzzer over the reader; FUZZ_ARGS goes to it (-max_total_time=60, a corpus folder, …).
-$(O)/fuzz/eclipsefs_v2: tests/fuzz/eclipsefs_v2_fuzz.c $(eclipsefs_library) $(eclipsefs_headers)
-	@mkdir -p $(@D)
-	$(Q)clang $(host_cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $(filter %.c,$^) -o $@
-fuzz-eclipsefs_v2: $(O)/fuzz/eclipsefs_v2
-	$(Q)$< -max_len=65536 $(FUZZ_ARGS)
+# ---- Fuzzers: tests/fuzz/NAME_fuzz.c by libFuzzer, with the sources fuzz_NAME ----------------------------
+# FUZZ_ARGS goes to it: -max_total_time=60, a corpus folder, an input that failed, …
+fuzz_eclipsefs_v2 := $(eclipsefs_library)
+fuzz_eclipsefs_v2_args := -max_len=65536
+fuzz_vring := $(virtio_host_sources)
+fuzz_vring_args := -max_len=1024
+
+define fuzz_rules
+$(O)/fuzz/$(1): tests/fuzz/$(1)_fuzz.c $(fuzz_$(1)) tools/host/host.c $(eclipsefs_headers) $(wildcard tests/host/*.h tests/fuzz/*.h)
+	@mkdir -p $$(@D)
+	$(Q)clang $(host_cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Itests/host $$(filter %.c,$$^) -o $$@
+fuzz-$(1): $(O)/fuzz/$(1)
+	$(Q)$$< $(fuzz_$(1)_args) -artifact_prefix=$(O)/fuzz/$(1)- $(FUZZ_ARGS)
+.PHONY: fuzz-$(1)
+endef
+$(foreach f,$(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c)),$(eval $(call fuzz_rules,$(f))))
 
 # ---- What the README names -----------------------------------------------------------------------------
 .PHONY: run debug test stress bench check clean help install-build install-run install-test install-check
@@ -176,7 +186,7 @@ test: install-test
 	$(Q)$(MAKE) -j2 BUILD=debug kernel
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadgroup $(TESTS) $(PYTEST_ARGS)
 stress: install-test
-	$(Q)$(MAKE) -j2 all
+	$(Q)$(MAKE) -j2 all $(O)/fuzz/vring
 	$(Q)$(MAKE) -j2 BUILD=debug kernel
 	$(Q)$(PYTHON) tools/stress.py --minutes $(MINUTES)
 bench: install-run
@@ -205,6 +215,7 @@ help:
 #: make debug      the same, stopped at the first instruction, with gdb attached
 #: make test       host tests under sanitizers, then boots in QEMU   (TESTS=tests/test_x.py PYTEST_ARGS=…)
 #: make stress     the long I/O stress over the device matrix   (MINUTES=10)
+#: make fuzz-vring a device that lies, by libFuzzer   (FUZZ_ARGS=-max_total_time=60)
 #: make bench      figures: instructions, doorbells and interrupts per I/O
 #: make check      formatting, layering, include cycles, static analysis, spelling
 #: make clean      remove what was built

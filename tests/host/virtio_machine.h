@@ -310,7 +310,8 @@ static inline void set_config(uint64_t capacity, uint32_t seg_max, uint32_t blk_
 
 static inline void prepare(uint32_t size, uint64_t offered)
 {
-    memset(&m, 0, sizeof(m));
+    memset(&m, 0, offsetof(struct machine, held)); /* not megabytes of chains */
+    m.held_count = 0;
     transport.is_legacy = transport.is_queue_size_fixed = false;
     transport.config_generation = config_generation;
     m.device.transport = &transport;
