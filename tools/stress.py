@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""make stress: the long in-kernel stress over the device matrix, each boot verifying every block it reads.
+"""make stress: the long in-kernel stress over the device matrix, each boot verifying every block it reads; beside it
+a fuzzer of the rings, on the host.
 
-    stress.py [--minutes N]     a share of the time for each row; the first two rows do a million requests
+    stress.py [--minutes N]     a share of the time for each row; the first two rows do a million requests. All of the
+                                time for the fuzzer
 """
 import argparse
 import os
+import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,12 +28,31 @@ ROWS = [  # name, Machine fields, device properties, command line, command (None
 ]
 
 
+def start_fuzzer(minutes, log):
+    return subprocess.Popen(["make", "fuzz-vring", f"FUZZ_ARGS=-max_total_time={int(minutes * 60)} -print_final_stats=1"],
+                            stdout=log, stderr=log)
+
+
+def finish_fuzzer(fuzzer, log):
+    """0, or 1 when it found something; then its log ends with what and where."""
+    status = fuzzer.wait()
+    log.seek(0)
+    text = log.read().decode(errors="replace")
+    scripts = re.search(r"number_of_executed_units: (\d+)", text)
+    print(f"{'FAILED' if status else 'ok'}: a device that lies: {scripts.group(1) if scripts else 'no'} scripts")
+    if status:
+        print(text[-4000:])
+    return int(status != 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     minutes = parser.parse_args().minutes
     seconds = max(5, int(minutes * 60 / len(ROWS)))
     failed = 0
+    log = tempfile.TemporaryFile(prefix="umbra-fuzz-")
+    fuzzer = start_fuzzer(minutes, log)
     for name, fields, device, cmdline, command in ROWS:
         if command is None or command == "reset=1":
             command = f"stress dev=vd0 seconds={seconds} threads=64 seed=1 " + (command or "")
@@ -41,7 +64,7 @@ def main():
         if not result.ok:
             failed += 1
             print(result.output[-4000:])
-    return failed
+    return failed + finish_fuzzer(fuzzer, log)
 
 
 if __name__ == "__main__":
