@@ -104,7 +104,7 @@ host_included := $(shell sed -n 's|^.include "../../\(src/.*\.c\)"|\1|p' tests/h
 define host_test_rules
 $(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(host_included) $(wildcard tools/host/include/*.h tools/host/include/*/*.h tests/host/*.h tests/fuzz/*.h) $(shell find src -name '*.h')
 	@mkdir -p $$(@D)
-	$(Q)$(HOST_CC) $(host_cflags) $(host_sanitize) -Itests/host tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c -o $$@
+	$(Q)$(HOST_CC) $(host_cflags) $(or $(host_flags_$(1)),$(host_sanitize)) -Itests/host tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c -o $$@
 host-test-$(1): $(O)/host/$(1)_test
 	$(Q)$$<
 .PHONY: host-test-$(1)

@@ -1,10 +1,13 @@
 # Host tests: host_test_NAME = the kernel sources that tests/host/NAME_test.c links, one line a test.
+# host_flags_NAME, where there is one, takes the place of the sanitizers.
 host_test_printf =
 host_test_string = src/kernel/string.c
 host_test_checksum = src/kernel/checksum.c src/kernel/sha256.c
 host_test_shell = src/kernel/shell/words.c src/kernel/shell/line_editor.c src/kernel/string.c
 host_test_pattern = src/drivers/block/bench/pattern.c src/drivers/block/bench/iobench_histogram.c src/kernel/checksum.c
 host_test_vring = src/drivers/virtio/vring_split.c src/drivers/virtio/virtqueue.c
+host_test_vring_race = src/drivers/virtio/vring_split.c src/drivers/virtio/virtqueue.c
+host_flags_vring_race = -O2 -pthread -include src/arch/io.h
 host_test_boot_info = src/arch/boot_memory.c src/arch/multiboot2.c src/arch/pvh.c
 host_test_pci = src/drivers/pci/pci_device.c src/drivers/virtio/transport_pci_caps.c
 virtio_host_sources = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_features.c src/drivers/virtio/virtqueue.c src/drivers/virtio/vring_split.c src/drivers/virtio/virtio_blk.c src/drivers/virtio/virtio_blk_queue.c src/drivers/virtio/virtio_blk_bounce.c src/drivers/virtio/virtio_blk_reset.c
