@@ -38,6 +38,7 @@ void trace_stop(void);
 /* Prints the newest `limit` events of all CPUs in order of time; safe in a panic. */
 void trace_dump(unsigned limit);
 #else
+#define trace_is_on false
 static inline void trace(enum trace_event event, uint64_t a, uint64_t b)
 {
     (void)event, (void)a, (void)b;

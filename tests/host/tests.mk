@@ -14,6 +14,7 @@ virtio_host_sources = src/drivers/virtio/virtio.c src/drivers/virtio/virtio_feat
 host_test_virtio_blk = $(virtio_host_sources)
 host_test_vring_fuzz = tests/fuzz/vring_fuzz.c $(virtio_host_sources)
 host_test_virtio_core = $(virtio_host_sources)
+host_test_block = $(addprefix src/drivers/block/,block.c group.c merge.c plug.c queue.c sched_deadline.c sched_none.c segments.c transfer.c watchdog.c)
 host_test_page =
 host_test_pool =
 host_test_memdisk = src/drivers/block/segments.c

@@ -21,6 +21,7 @@
 uint64_t host_clock_ns;
 struct thread host_thread;
 void (*host_idle)(void);
+bool host_defers;
 void (*host_mmio_write)(volatile void *address, uint64_t value);
 void (*host_mmio_read)(const volatile void *address, unsigned bytes);
 uint32_t (*host_port_read)(uint16_t port, unsigned bytes);

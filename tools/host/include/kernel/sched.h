@@ -12,6 +12,12 @@ struct sched_deferred {
 };
 void sched_defer(struct sched_deferred *deferred);
 void sched_run_deferred(void);
+/* The test's choice. */
+extern bool host_defers;
+static inline bool sched_is_worth_deferring(void)
+{
+    return host_defers;
+}
 static inline void sched_wake_batch_begin(void)
 {
 }
