@@ -144,7 +144,7 @@ endef
 $(foreach f,$(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c)),$(eval $(call fuzz_rules,$(f))))
 
 # ---- What the README names -----------------------------------------------------------------------------
-.PHONY: run debug test stress bench check clean help install-build install-run install-test install-check
+.PHONY: run debug test stress bench check mutants clean help install-build install-run install-test install-check
 SMP ?= 1
 MEM ?= 256M
 MACHINE ?= q35
@@ -194,6 +194,9 @@ bench: install-run
 	$(Q)$(PYTHON) tools/bench.py $(BENCH_ARGS)
 check: install-check
 	$(Q)$(PYTHON) tools/check.py
+# MUTANTS: numbers of docs/hazards.md, or parts of names.
+mutants: install-test
+	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
 compile_commands.json: $(O)/flags
 	$(Q)for f in $(filter %.c,$(kernel_sources)); do \
@@ -218,4 +221,5 @@ help:
 #: make fuzz-vring a device that lies, by libFuzzer   (FUZZ_ARGS=-max_total_time=60)
 #: make bench      figures: instructions, doorbells and interrupts per I/O
 #: make check      formatting, layering, include cycles, static analysis, spelling
+#: make mutants    put known bugs back in, one at a time, and see their tests fail   (MUTANTS="14 16")
 #: make clean      remove what was built

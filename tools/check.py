@@ -7,6 +7,7 @@ the number of checks that failed. Names of checks as arguments run only those.
     format     clang-format, SPDX line, a head comment in every .c
     analysis   cppcheck and clang's analyzer, over the kernel and the host tools
     spelling   codespell
+    mutants    the bugs of tools/mutants_table.py and the tests that docs/hazards.md names still exist
     sizes      the figures of functions, files and comments; fails beyond the hard limits
 """
 import os
@@ -16,6 +17,8 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import mutants
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
@@ -156,6 +159,10 @@ def check_spelling():
     return run.stdout.splitlines()
 
 
+def check_mutants():
+    return mutants.findings()
+
+
 def functions():
     """(lines, name, file) of every function, by ctags."""
     tags = subprocess.run(["ctags", "-R", "--languages=C", "--c-kinds=f", "--fields=+ne", "-f", "-", str(SRC)],
@@ -189,7 +196,7 @@ def check_sizes():
 
 
 CHECKS = {"layering": check_layering, "cycles": check_cycles, "format": check_format, "analysis": check_analysis,
-          "spelling": check_spelling, "sizes": check_sizes}
+          "spelling": check_spelling, "mutants": check_mutants, "sizes": check_sizes}
 
 
 def main(names):

@@ -58,10 +58,10 @@ MUTANTS = [
 
     # ---- Full rings and queues -----------------------------------------------------------------------------------
     Mutant("ring-locked-over-completion", 14, BLK_QUEUE,
-           "    spin_unlock_irq(&ring->lock, flags);\n    if (!fifo_is_empty(&done))\n"
-           "        block_complete(queue->disk->block, &done);\n    return true;",
+           "    spin_unlock_interrupts_off(&ring->lock);\n    if (!fifo_is_empty(&done))\n"
+           "        block_complete(queue->disk->block, &done);",
            "    if (!fifo_is_empty(&done))\n        block_complete(queue->disk->block, &done);\n"
-           "    spin_unlock_irq(&ring->lock, flags);\n    return true;", BLK_TEST + "test_statuses"),
+           "    spin_unlock_interrupts_off(&ring->lock);", BLK_TEST + "test_statuses"),
     Mutant("queue-locked-over-submit", 14, BLOCK + "queue.c", "read_once(device->ops)->submit(device, &batch->leaders);",
            "SPIN_SCOPED_IRQ(&device->lock);\n        read_once(device->ops)->submit(device, &batch->leaders);",
            BLOCK_TEST + "test_traffic"),
@@ -69,7 +69,7 @@ MUTANTS = [
            RING_TEST + "test_room"),
     Mutant("chain-freed-as-one", 15, VRING, "queue->free_count += head->length;", "queue->free_count++;",
            RING_TEST + "test_traffic"),
-    Mutant("queue-never-restarted", 16, BLOCK + "queue.c", "if (unlikely(is_waiting)) {", "if (unlikely(is_waiting && !is_waiting)) {",
+    Mutant("queue-never-restarted", 16, BLOCK + "queue.c", "if (unlikely(is_waiting)) /* R5", "if (unlikely(is_waiting && !device)) /* R5",
            BLOCK_TEST + "test_full_queue"),
     Mutant("put-back-without-second-look", 16, BLOCK + "queue.c",
            "return device->in_flight == 0 && (took_some || !was_idle);", "return false && took_some && was_idle;",
@@ -78,8 +78,8 @@ MUTANTS = [
            BLK_TEST + "test_traffic"),
 
     # ---- What the device says ------------------------------------------------------------------------------------
-    Mutant("one-completion-an-interrupt", 19, BLK_QUEUE, "while ((used = virtqueue_get(ring)).token != NULL) {",
-           "if ((used = virtqueue_get(ring)).token != NULL) {", BLK_TEST + "test_batches"),
+    Mutant("newest-completion-only", 19, VRING, "ring->used_seen = ring->used_next + fresh;",
+           "ring->used_next += fresh - 1u;\n    ring->used_seen = ring->used_next + 1;", BLK_TEST + "test_batches"),
     Mutant("used-id-past-the-queue", 20, VRING, "if (unlikely(used.id >= ring->queue.size))", "if (unlikely(used.id == UINT32_MAX))",
            RING_TEST + "test_lies"),
     Mutant("used-id-not-in-flight", 20, VRING, "if (unlikely(!used.token || used.bytes", "if (unlikely(used.bytes",
@@ -95,9 +95,8 @@ MUTANTS = [
            "slot->status = VIRTIO_BLK_S_OK;", BLK_TEST + "test_statuses"),
     Mutant("bounced-status-not-preset", 39, VIRTIO + "virtio_blk_bounce.c", "bounce[bytes] = VIRTIO_BLK_STATUS_PRESET;",
            "bounce[bytes] = VIRTIO_BLK_S_OK;", BLK_TEST + "test_statuses"),
-    Mutant("interrupt-without-the-lock", 46, BLK_QUEUE,
-           "    uint64_t flags = spin_lock_irq(&ring->lock);\n    queue->interrupts++;",
-           "    uint64_t flags = 0;\n    queue->interrupts++;", BLK_TEST + "test_statuses"),
+    Mutant("interrupt-without-the-lock", 46, BLK_QUEUE, "    spin_lock_interrupts_off(&ring->lock);\n    queue->interrupts++;",
+           "    queue->interrupts++;", BLK_TEST + "test_statuses"),
 
     # ---- Finding the device --------------------------------------------------------------------------------------
     Mutant("features-ok-not-read-back", 26, VIRTIO + "virtio.c",
@@ -107,7 +106,7 @@ MUTANTS = [
            "device->offered | virtio_features_wanted(device->driver)", CORE_TEST + "test_negotiation"),
     Mutant("packed-accepted-unbuilt", 26, VIRTIO + "virtio_features.c", "{VIRTIO_F_RING_PACKED, false,",
            "{VIRTIO_F_RING_PACKED, true,", CORE_TEST + "test_negotiation"),
-    Mutant("feature-bits-in-an-int", 27, "src/kernel/base/bits.h", "(1ull << (n))", "((uint64_t)(1 << (n)))",
+    Mutant("feature-bits-in-an-int", 27, VIRTIO + "virtio_features.c", "? BIT(features[i].bit) : 0", "? 1u << features[i].bit : 0",
            CORE_TEST + "test_negotiation"),
     Mutant("doorbell-multiplier-is-4", 28, VIRTIO + "transport_pci_caps.c", "queue_notify_off * regions->notify_multiplier",
            "queue_notify_off * 4", PCI_TEST + "test_doorbell"),
@@ -157,8 +156,8 @@ MUTANTS = [
            BLOCK_TEST + "test_flush"),
     Mutant("capacity-torn", 38, VIRTIO + "virtio.c", "if (device->transport->config_generation(device) == before)",
            "if (before != UINT32_MAX)", CORE_TEST + "test_limits"),
-    Mutant("completion-recurses", 43, BLOCK + "queue.c", "if (context->dispatching == device) {",
-           "if (context->dispatching == device && !device->driver && device->ops->poll) {", BLOCK_TEST + "test_no_recursion"),
+    Mutant("completion-recurses", 43, BLOCK + "queue.c", "if (context && context->dispatching == device)",
+           "if (context && !device)", BLOCK_TEST + "test_no_recursion"),
 
     # ---- Reset and lost events --------------------------------------------------------------------------------------
     Mutant("detached-before-the-reset", 24, VIRTIO + "virtio.c", "int virtio_device_stop(struct virtio_device *device)\n{\n    return reset(device);",

@@ -246,7 +246,9 @@ void block_restart(struct block_device *device)
 
 void block_complete(struct block_device *device, struct fifo *leaders)
 {
+    const struct virtio_blk *disk = device->config.driver;
     check(device == &block);
+    check(!spin_is_locked(&disk->queue.ring->lock)); /* it may submit: hazard 14 */
     fifo_foreach (node, leaders) {
         struct block_request *request = container_of(node, struct block_request, node);
         check(request->phase == 1 && request->status != BLOCK_PENDING); /* R1 */
