@@ -26,4 +26,5 @@ host_test_vfs = $(fs_host_sources)
 host_test_bcache = src/fs/bcache.c src/kernel/string.c tools/host/block_file.c
 virtio_core_sources = $(addprefix src/drivers/virtio/,virtio.c virtio_features.c virtqueue.c vring_split.c)
 host_test_transport_mmio = $(virtio_core_sources) src/drivers/virtio/transport_mmio.c src/drivers/virtio/transport_mmio_find.c src/kernel/string.c
+host_test_transport_modern = src/drivers/virtio/transport_pci_irq.c
 host_test_transport_pci = $(virtio_core_sources) $(addprefix src/drivers/virtio/,transport_pci.c transport_pci_caps.c transport_pci_irq.c transport_pci_legacy.c) src/drivers/pci/pci_device.c
