@@ -263,6 +263,41 @@ static void test_no_recursion(void)
     disk_expect_idle();
 }
 
+/* ---- Groups ------------------------------------------------------------------------------------------- */
+
+static void complete_two(void)
+{
+    host_before_sleep = NULL;
+    disk_complete(2);
+}
+
+/* Hazard 17: what completes between the reaper's look and its sleep, and what completes while it sleeps. */
+static void test_group(void)
+{
+    for (uint32_t at_least = 0; at_least <= 4; at_least++) {
+        struct block_group group;
+        struct fifo finished = FIFO_INIT(finished);
+        uint32_t reaped;
+        disk_start(4, 64, 1u << 20, 2048);
+        block_group_init(&group);
+        for (uint32_t i = 0; i < 4; i++) {
+            block_request_init(&many[i], disk.device, BLOCK_READ, 2 * i, many_data, BLOCK_SECTOR_BYTES,
+                               block_group_done);
+            many[i].owner = &group;
+            block_submit(&many[i]);
+        }
+        host_before_sleep = complete_two;
+        reaped = block_group_reap(&group, at_least, &finished);
+        check(reaped >= at_least && (at_least > 2 || reaped == (at_least ? 2 : 0)));
+        host_before_sleep = NULL;
+        reaped += block_group_reap(&group, 4 - reaped, &finished);
+        fifo_foreach (node, &finished)
+            check(request_of(node)->status == BLOCK_OK && reaped-- > 0);
+        check_equal(reaped, 0);
+        disk_expect_idle();
+    }
+}
+
 /* ---- Requests that cannot be done ------------------------------------------------------------------- */
 
 static uint32_t ended;
@@ -426,6 +461,7 @@ int main(void)
     test_restart();
     test_watchdog();
     test_no_recursion();
+    test_group();
     test_refusals();
     test_flush();
     test_error_in_a_merge();

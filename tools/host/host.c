@@ -21,6 +21,8 @@
 uint64_t host_clock_ns;
 struct thread host_thread;
 void (*host_idle)(void);
+void (*host_before_sleep)(void);
+void (*host_unlocked)(struct spinlock *lock);
 bool host_defers;
 void (*host_mmio_write)(volatile void *address, uint64_t value);
 void (*host_mmio_read)(const volatile void *address, unsigned bytes);
@@ -135,6 +137,8 @@ void sched_run_deferred(void)
 void sched_sleep(void)
 {
     sched_run_deferred();
-    assert(host_idle != NULL);
-    host_idle();
+    do {
+        assert(host_idle != NULL);
+        host_idle();
+    } while (host_thread.is_asleep);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host stand-in for the kernel's spinlocks: one thread, so a lock is a flag that must not be taken twice. */
+/* Host stand-in for the kernel's spinlocks: one thread, so a lock is a flag that must not be taken twice. What
+ * another CPU might do as soon as a lock is free, a test does in host_unlocked. */
 #ifndef KERNEL_SPINLOCK_H
 #define KERNEL_SPINLOCK_H
 
@@ -8,6 +9,7 @@
 struct spinlock {
     bool is_locked;
 };
+extern void (*host_unlocked)(struct spinlock *lock);
 #define SPINLOCK_INIT(name) \
     {                       \
         false               \
@@ -26,6 +28,8 @@ static inline void spin_unlock(struct spinlock *lock)
 {
     assert(lock->is_locked);
     lock->is_locked = false;
+    if (host_unlocked)
+        host_unlocked(lock);
 }
 static inline void spin_lock_interrupts_off(struct spinlock *lock)
 {
