@@ -28,9 +28,10 @@ static struct fake_disk {
     uint32_t room;        /* takes no more than so many at once */
     bool is_synchronous;  /* completes within submit */
     void (*before)(void); /* called at the start of submit: another CPU's doing */
-    uint64_t bad_sector;  /* what touches it fails; NO_SECTOR: none */
-    uint32_t submits, taken, flushes, late_looks;
-    uint64_t stack_low, stack_high; /* addresses of submit's frames */
+    void (*inspect)(const struct block_request *leader);  /* called for each that is taken */
+    uint64_t bad_sector;                                  /* what touches it fails; NO_SECTOR: none */
+    uint32_t submits, taken, writes, flushes, late_looks; /* writes, flushes: completed */
+    uint64_t stack_low, stack_high;                       /* addresses of submit's frames */
     uint8_t data[DISK_SECTORS * BLOCK_SECTOR_BYTES];
 } disk;
 
@@ -82,6 +83,7 @@ static inline uint8_t serve(const struct block_request *leader)
     uint32_t sectors = block_request_device_bytes(leader) >> BLOCK_SECTOR_SHIFT;
     uint8_t *at = disk.data + (sector << BLOCK_SECTOR_SHIFT);
     disk.flushes += leader->operation == BLOCK_FLUSH;
+    disk.writes += leader->operation == BLOCK_WRITE;
     if (leader->operation > BLOCK_WRITE)
         return BLOCK_OK;
     if (disk.bad_sector >= sector && disk.bad_sector < sector + sectors)
@@ -129,6 +131,8 @@ static void disk_submit(struct block_device *device, struct fifo *batch)
     for (; room > 0 && (node = fifo_pop(batch)) != NULL; room--) {
         check(disk.held_count < device->limits.depth && request_of(node)->status == BLOCK_PENDING);
         check_limits(request_of(node));
+        if (disk.inspect)
+            disk.inspect(request_of(node));
         disk.held[disk.held_count++] = request_of(node);
         disk.taken++;
     }
