@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Host stand-in for the kernel's spinlocks: one thread, so a lock is a flag that must not be taken twice. What
- * another CPU might do as soon as a lock is free, a test does in host_unlocked. */
+/* Host stand-in for the kernel's spinlocks: one thread, so a lock is a flag that must not be taken twice.
+ * What another CPU might do as soon as a lock is free, a test does in host_unlocked. */
 #ifndef KERNEL_SPINLOCK_H
 #define KERNEL_SPINLOCK_H
 

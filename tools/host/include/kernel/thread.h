@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Host stand-in for threads: there is one. A wait calls host_idle() until its condition holds; a test's fake
- * device does its work there. A sleep that was announced ends only with a wake after the announcement; what an
- * interrupt might do right before that, a test does in host_before_sleep(). */
+ * device does its work there. A sleep that was announced ends only with a wake after the announcement; what
+ * an interrupt might do right before that, a test does in host_before_sleep(). */
 #ifndef KERNEL_THREAD_H
 #define KERNEL_THREAD_H
 
