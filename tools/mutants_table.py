@@ -10,7 +10,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Mutant:
     name: str
-    hazard: int  # docs/hazards.md
+    hazard: int | str  # docs/hazards.md: a number, or R1 to R7
     file: str
     old: str
     new: str
@@ -33,7 +33,14 @@ RING_TEST = "tests/host/vring_test.c::"
 BLK_TEST = "tests/host/virtio_blk_test.c::"
 CORE_TEST = "tests/host/virtio_core_test.c::"
 PCI_TEST = "tests/host/pci_test.c::"
+MODERN_TEST = "tests/host/transport_modern_test.c::"
+LEGACY_TEST = "tests/host/transport_pci_test.c::"
+MMIO_TEST = "tests/host/transport_mmio_test.c::"
 BLOCK_TEST = "tests/host/block_test.c::"
+BCACHE_TEST = "tests/host/bcache_test.c::"
+SCHED_TEST = "src/kernel/test/sched_test.c::"
+SYNC_TEST = "src/kernel/test/sync_test.c::"
+LOCKDEP_TEST = "src/kernel/test/lockdep_test.c::"
 
 MUTANTS = [
     # ---- Notification suppression --------------------------------------------------------------------------------
@@ -56,6 +63,46 @@ MUTANTS = [
     Mutant("more-compared-in-32-bits", 5, VRING, "!= (uint16_t)ring->used_next &&", "!= ring->used_next &&",
            RING_TEST + "test_traffic"),
 
+    # ---- Interrupts -----------------------------------------------------------------------------------------------
+    Mutant("pin-acknowledged-after-draining", 6, VIRTIO + "transport_pci_irq.c",
+           "    if (status & VIRTIO_PCI_ISR_QUEUE)\n        queues_interrupt(pci);\n",
+           "    if (status & VIRTIO_PCI_ISR_QUEUE)\n        queues_interrupt(pci);\n    (void)pci->interrupt_ops->isr_read(pci);\n",
+           LEGACY_TEST + "test_pin"),
+    Mutant("mmio-acknowledged-after-draining", 6, VIRTIO + "transport_mmio.c",
+           "        device->queues[i]->config.interrupt(device->queues[i]);\n    return true;",
+           "        device->queues[i]->config.interrupt(device->queues[i]);\n"
+           "    write32(device, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_QUEUE);\n    return true;",
+           MMIO_TEST + "test_interrupt"),
+    Mutant("interrupt-status-never-read", 7, VIRTIO + "transport_pci_irq.c", "uint8_t status = pci->interrupt_ops->isr_read(pci);",
+           "uint8_t status = VIRTIO_PCI_ISR_QUEUE;", "tests/test_boot.py::test_vectors[0-q35]"),
+    Mutant("mmio-interrupt-not-acknowledged", 7, VIRTIO + "transport_mmio.c",
+           "    write32(device, VIRTIO_MMIO_INTERRUPT_ACK, status);\n", "", MMIO_TEST + "test_interrupt"),
+    Mutant("or-for-and-in-the-status", 8, VIRTIO + "transport_pci_irq.c", "if (status & VIRTIO_PCI_ISR_CONFIG)",
+           "if (status | VIRTIO_PCI_ISR_CONFIG)", LEGACY_TEST + "test_pin"),
+    Mutant("neighbours-interrupt-claimed", 8, VIRTIO + "transport_pci_irq.c", "__ATOMIC_RELAXED);\n        return false;",
+           "__ATOMIC_RELAXED);\n        return true;", LEGACY_TEST + "test_pin"),
+    Mutant("line-ends-at-the-first-claim", 8, "src/kernel/irq.c", "        is_claimed |= is_mine;\n",
+           "        is_claimed |= is_mine;\n        if (is_mine)\n            break;\n", "src/kernel/test/irq_test.c::irq_line_is_shared"),
+    Mutant("interrupt-status-believed-with-msix", 9, VIRTIO + "transport_pci_irq.c",
+           "bool is_changed = generation != pci->generation_seen;",
+           "bool is_changed = pci->interrupt_ops->isr_read(pci) & VIRTIO_PCI_ISR_CONFIG;", MODERN_TEST + "test_config_interrupt"),
+    Mutant("vectors-not-counted", 10, VIRTIO + "transport_pci_irq.c", "if (count > pci->pci->msix.count || count", "if (count",
+           MODERN_TEST + "test_vectors"),
+    Mutant("no-vector-no-interrupt", 10, VIRTIO + "transport_pci_irq.c", "VIRTIO_PCI_VECTOR_QUEUES,\n",
+           "VIRTIO_PCI_VECTOR_EACH,\n", MODERN_TEST + "test_vectors"),
+    Mutant("vector-not-read-back", 11, VIRTIO + "transport_pci.c", "return mmio_read16(at) == entry;", "return true;",
+           MODERN_TEST + "test_vectors"),
+    Mutant("legacy-vector-not-read-back", 11, VIRTIO + "transport_pci_legacy.c", "return port_read16(PORT(pci, queue_msix_vector)) == entry;", "return true;",
+           LEGACY_TEST + "test_vectors"),
+    Mutant("msix-left-masked", 12, PCI + "pci_interrupt.c", "    set_control(device, PCI_MSIX_CONTROL_MASK, 0);\n", "",
+           "src/drivers/pci/test/pci_test.c::pci_msix_is_open"),
+    Mutant("pin-left-on-with-msix", 12, PCI + "pci_interrupt.c", "set_intx(device, false);", "set_intx(device, true);",
+           "src/drivers/pci/test/pci_test.c::pci_msix_is_open"),
+    Mutant("bus-mastering-left-off", 12, PCI + "pci_device.c", "PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER", "PCI_COMMAND_MEMORY",
+           PCI_TEST + "test_enable"),
+    Mutant("one-handler-for-all-queues", 13, VIRTIO + "transport_pci_irq.c", "return 1 + index;", "return 1 + 0 * index;",
+           MODERN_TEST + "test_vectors"),
+
     # ---- Full rings and queues -----------------------------------------------------------------------------------
     Mutant("ring-locked-over-completion", 14, BLK_QUEUE,
            "    spin_unlock_interrupts_off(&ring->lock);\n    if (!fifo_is_empty(&done))\n"
@@ -77,6 +124,32 @@ MUTANTS = [
     Mutant("full-ring-drops-the-request", 47, BLK_QUEUE, "            node = &request->node;\n", "",
            BLK_TEST + "test_traffic"),
 
+    # ---- Waiting and waking ---------------------------------------------------------------------------------------
+    Mutant("reaper-sleeps-without-a-look", 17, BLOCK + "group.c", "        if (read_once(group->done_count) >= at_least)\n            break;\n",
+           "", BLOCK_TEST + "test_group"),
+    Mutant("reaper-looks-before-the-announcement", 17, BLOCK + "group.c",
+           "        thread_prepare_sleep(\"block group\", group);\n        if (read_once(group->done_count) >= at_least)\n            break;\n",
+           "        if (read_once(group->done_count) >= at_least)\n            break;\n        thread_prepare_sleep(\"block group\", group);\n",
+           BLOCK_TEST + "test_group"),
+    Mutant("waiter-registers-before-the-announcement", 17, "src/kernel/completion.c",
+           "    write_once(self->state, THREAD_BLOCKED);\n"
+           "    if (likely(__atomic_compare_exchange_n(&completion->state, &expected, (uintptr_t)self, false,\n"
+           "                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)))\n        return true;\n",
+           "    if (likely(__atomic_compare_exchange_n(&completion->state, &expected, (uintptr_t)self, false,\n"
+           "                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))) {\n"
+           "        write_once(self->state, THREAD_BLOCKED);\n        return true;\n    }\n",
+           SYNC_TEST + "completion_may_be_freed_after_the_wait", smp=2),
+    Mutant("sleep-despite-a-wake", 17, "src/kernel/sched.c", "!is_exit && read_once(previous->state) != THREAD_BLOCKED",
+           "!is_exit && false", SCHED_TEST + "sched_wake_after_announcement_is_kept"),
+    Mutant("preempted-sleeper-stays-asleep", 17, "src/kernel/sched.c",
+           "    write_once(previous->state, THREAD_RUNNABLE); /* S2",
+           "    if (previous->state != THREAD_BLOCKED)\n        write_once(previous->state, THREAD_RUNNABLE); /* S2",
+           SCHED_TEST + "sched_switch_while_announced_comes_back"),
+    Mutant("two-wakes-for-one-waiter", 18, "src/kernel/wait.c", "list_pop_front(&queue->waiters)) != NULL; woken++)",
+           "count == 1 && !list_is_empty(&queue->waiters) ? queue->waiters.next\n"
+           "                                                             : list_pop_front(&queue->waiters)) != NULL;\n         woken++)",
+           SYNC_TEST + "wait_queue_wakes_as_many_as_asked"),
+
     # ---- What the device says ------------------------------------------------------------------------------------
     Mutant("newest-completion-only", 19, VRING, "ring->used_seen = ring->used_next + fresh;",
            "ring->used_next += fresh - 1u;\n    ring->used_seen = ring->used_next + 1;", BLK_TEST + "test_batches"),
@@ -97,6 +170,21 @@ MUTANTS = [
            "bounce[bytes] = VIRTIO_BLK_S_OK;", BLK_TEST + "test_statuses"),
     Mutant("interrupt-without-the-lock", 46, BLK_QUEUE, "    spin_lock_interrupts_off(&ring->lock);\n    queue->interrupts++;",
            "    queue->interrupts++;", BLK_TEST + "test_statuses"),
+
+    Mutant("status-copied-after-the-slot-is-free", 45, BLK_QUEUE,
+           "        struct block_request *request = used.token;\n        uint8_t status = read_once(slots",
+           "        struct block_request *request = used.token;\n        spin_unlock_interrupts_off(&ring->lock);\n"
+           "        spin_lock_interrupts_off(&ring->lock);\n        uint8_t status = read_once(slots",
+           "tests/host/virtio_blk_slots_test.c::test_statuses_are_copied_in_time"),
+
+    # ---- Memory ---------------------------------------------------------------------------------------------------
+    Mutant("dma-to-a-stack", 22, VIRTIO + "virtqueue.h", "    assert(address >> DMA_ADDRESS_BITS == 0);\n", "",
+           "tests/test_hazards.py::test_no_dma_address_outside_the_direct_map[a_stack]"),
+    Mutant("dma-to-the-kernels-image", 23, VIRTIO + "virtqueue.h", "#define DMA_ADDRESS_BITS 46", "#define DMA_ADDRESS_BITS 48",
+           "tests/test_hazards.py::test_no_dma_address_outside_the_direct_map[kernel_data]"),
+    Mutant("second-segment-follows-the-first", 23, BLK_QUEUE, "virtio_blk_set_buffer(&buffers[count++], dma_address(segment.data),",
+           "virtio_blk_set_buffer(&buffers[count++], dma_address(request->segments[0].data) + *bytes,",
+           "tests/test_hazards.py::test_dma_to_odd_places"),
 
     # ---- Finding the device --------------------------------------------------------------------------------------
     Mutant("features-ok-not-read-back", 26, VIRTIO + "virtio.c",
@@ -126,10 +214,26 @@ MUTANTS = [
     Mutant("capability-loop", 30, PCI + "pci_device.c", "|| steps == CAPABILITY_WALK_MAX) {", ") {",
            PCI_TEST + "test_capability_walk"),
     Mutant("queue-size-not-clamped", 31, VIRTIO + "virtio.c",
-           "MIN(device->transport->queue_size(device, index), virtio_settings.queue_size)",
-           "MAX(device->transport->queue_size(device, index), virtio_settings.queue_size)", CORE_TEST + "test_limits"),
-    Mutant("queue-size-no-power-of-two", 31, VIRTIO + "virtio.c", "? 0 : 1u << ilog2(size);", "? 0 : size;",
+           "MIN(MIN(offered, virtio_settings.queue_size),",
+           "MIN(MAX(offered, virtio_settings.queue_size),", CORE_TEST + "test_limits"),
+    Mutant("queue-size-no-power-of-two", 31, VIRTIO + "virtio.c", "return size > 0 ? 1u << ilog2(size) : 0;",
+           "return size;",
            CORE_TEST + "test_limits"),
+
+    Mutant("used-event-at-a-wrong-place", 32, VRING, "&ring->avail->ring[queue->size];", "&ring->avail->ring[queue->size - 1u];",
+           RING_TEST + "test_suppression"),
+    Mutant("avail-event-at-a-wrong-place", 32, VRING, "&ring->used->ring[queue->size];", "&ring->used->ring[queue->size - 1u];",
+           RING_TEST + "test_suppression"),
+    Mutant("used-ring-not-on-its-page", 32, VIRTIO + "vring_split_spec.h", "#define VIRTQ_LEGACY_ALIGN 4096", "#define VIRTQ_LEGACY_ALIGN 2048",
+           RING_TEST + "test_layout"),
+    Mutant("request-header-too-short", 33, VIRTIO + "virtio_blk_spec.h", "uint32_t type, reserved;", "uint32_t type;",
+           BLK_QUEUE + "::_Static_assert"),
+    Mutant("configuration-field-missing", 33, VIRTIO + "virtio_blk_spec.h", "uint8_t geometry_heads, geometry_sectors;",
+           "uint8_t geometry_heads;", BLK_QUEUE + "::_Static_assert"),
+    Mutant("common-register-missing", 33, VIRTIO + "transport_pci_spec.h", "queue_notify_off;", "queue_notify;",
+           VIRTIO + "transport_pci.c::_Static_assert"),
+    Mutant("descriptor-too-long", 33, VIRTIO + "vring_split_spec.h", "    uint16_t flags, next;", "    uint32_t flags, next;",
+           VRING + "::_Static_assert"),
 
     # ---- Limits, sizes, operations --------------------------------------------------------------------------------
     Mutant("capacity-in-blocks", 34, VIRTIO + "virtio_blk.c", "align_down(copy->capacity, disk",
@@ -154,14 +258,38 @@ MUTANTS = [
            CORE_TEST + "test_negotiation"),
     Mutant("flush-not-sent", 37, BLOCK + "plug.c", "if (!request->device->has_flush)", "if (request->device)",
            BLOCK_TEST + "test_flush"),
-    Mutant("capacity-torn", 38, VIRTIO + "virtio.c", "if (device->transport->config_generation(device) == before)",
-           "if (before != UINT32_MAX)", CORE_TEST + "test_limits"),
+    Mutant("capacity-torn", 38, VIRTIO + "virtio.c", "return device->transport->config_generation(device) == before;",
+           "return before != UINT32_MAX;", CORE_TEST + "test_limits"),
+    Mutant("legacy-capacity-torn", 38, VIRTIO + "virtio.c", "return memcmp(first, copy, bytes) == 0;", "return true;",
+           MMIO_TEST + "test_config"),
+    Mutant("flush-before-the-writes", 37, "src/fs/bcache.c", "    error = write_back_locked(device, false, &written);\n    for",
+           "    if (device)\n        flush_error = flush_device(device);\n    error = write_back_locked(device, false, &written);\n    for",
+           BCACHE_TEST + "test_flush_comes_last"),
+    Mutant("sync-without-flush", 37, "src/fs/bcache.c", "int error = block_device_is_read_only(device) ? 0 : block_flush(device);",
+           "int error = block_device_is_read_only(device) || device ? 0 : block_flush(device);", BCACHE_TEST + "test_flush_comes_last"),
+    Mutant("failed-write-is-clean", 41, "src/fs/bcache.c", "            set_dirty_locked(buffer);\n            first_error",
+           "            first_error", BCACHE_TEST + "test_failed_write_stays_dirty"),
+    Mutant("failed-write-unreported", 41, "src/fs/bcache.c", "return error ? error : flush_error;", "return error ? 0 : flush_error;",
+           BCACHE_TEST + "test_failed_write_stays_dirty"),
+    Mutant("failed-read-is-kept", 41, "src/fs/bcache.c", "        if (buffer->is_hashed)\n            hash_remove_locked(buffer); /* B3 */",
+           "        error = 0;", BCACHE_TEST + "test_failed_read_is_not_kept"),
+    Mutant("dirty-block-evicted", 41, "src/fs/bcache.c", "    } else if (!buffer->is_dirty) {\n        assert(buffer->state == BUFFER_VALID); /* B3 */",
+           "    } else if (buffer->state == BUFFER_VALID) {", BCACHE_TEST + "test_eviction_loses_nothing"),
+    Mutant("old-read-ahead-served", 41, "src/fs/bcache.c", "buffer->references == 0 && buffer->is_hashed)", "buffer->references == 1)",
+           BCACHE_TEST + "test_drop"),
+    Mutant("ring-locked-with-interrupts-on", 42, VIRTIO + "virtio_blk.c", "    SPIN_SCOPED_IRQ(&ring->lock);\n    return virtqueue_is_idle",
+           "    SPIN_SCOPED(&ring->lock);\n    return virtqueue_is_idle",
+           "src/drivers/virtio/test/virtio_blk_test.c::virtio_blk_reads_by_interrupt", build="debug"),
+    Mutant("sleep-with-a-spinlock-unnoticed", 42, "src/kernel/lockdep.c", "    if (depth > 0)\n        report(\"%s with", "    if (depth > 9)\n        report(\"%s with",
+           LOCKDEP_TEST + "lockdep_reports_sleeping_where_one_must_not", build="debug"),
+    Mutant("no-guard-below-a-stack", 43, "src/arch/vmap.c", "uint64_t stack = stacks_next + PAGE_BYTES;", "uint64_t stack = stacks_next;",
+           "src/arch/test/mmu_test.c::mmu_stack_has_a_guard"),
     Mutant("completion-recurses", 43, BLOCK + "queue.c", "if (context && context->dispatching == device)",
            "if (context && !device)", BLOCK_TEST + "test_no_recursion"),
 
     # ---- Reset and lost events --------------------------------------------------------------------------------------
-    Mutant("detached-before-the-reset", 24, VIRTIO + "virtio.c", "int virtio_device_stop(struct virtio_device *device)\n{\n    return reset(device);",
-           "int virtio_device_stop(struct virtio_device *device)\n{\n    return device ? 0 : reset(device);", BLK_TEST + "test_reset"),
+    Mutant("detached-before-the-reset", 24, VIRTIO + "virtio_blk_reset.c", "int error = virtio_device_stop(disk->device);",
+           "int error = disk->resets ? 0 : virtio_device_stop(disk->device);", BLK_TEST + "test_reset"),
     Mutant("reset-not-waited-for", 25, VIRTIO + "virtio.c", "device->transport->status_read(device) != 0; waits++)",
            "device->transport->status_read(device) == 1; waits++)", CORE_TEST + "test_refusals"),
     Mutant("late-request-not-looked-for", 48, BLOCK + "watchdog.c", "if (is_late && block_device_ops(device)->late)",
@@ -169,4 +297,21 @@ MUTANTS = [
     Mutant("lost-doorbell-not-rung-again", 48, BLK_QUEUE,
            "must_notify = fifo_is_empty(&done) && !virtqueue_is_idle(queue->ring);", "must_notify = false;",
            BLK_TEST + "test_batches"),
+
+    # ---- Invariants -------------------------------------------------------------------------------------------------
+    Mutant("done-before-the-status", "R1", BLOCK + "queue.c", "assert(leader->status != BLOCK_PENDING && leader->device == device);",
+           "assert(leader->device == device);", BLOCK_TEST + "test_r1_is_asserted"),
+    Mutant("submitted-twice-unnoticed", "R1", BLOCK + "plug.c", "    assert(request->phase == 0); /* R1", "    /* R1",
+           BLOCK_TEST + "test_r1_is_asserted"),
+    Mutant("descriptor-lost", "R2", VRING, "    } else {\n        queue->free_count++;\n    }", "    }", RING_TEST + "test_traffic"),
+    Mutant("allocation-on-the-way", "R3", BLK_QUEUE, "    fifo_init(&refused);",
+           "    void *heap_alloc(size_t bytes);\n    (void)heap_alloc(8);\n    fifo_init(&refused);",
+           "tests/test_hazards.py::test_request_path_allocates_nothing[virtio/virtio_blk_queue]"),
+    Mutant("broken-queue-goes-on", "R4", VIRTIO + "virtqueue.c", "    queue->is_broken = true;\n", "", RING_TEST + "test_lies"),
+    Mutant("restart-forgotten", "R5", BLOCK + "queue.c", "        block_restart(device);\n", "        (void)device;\n",
+           BLOCK_TEST + "test_full_queue"),
+    Mutant("queue-freed-under-the-device", "R6", VIRTIO + "virtio.c", "bool may_write = reset(device) == -EBUSY;",
+           "bool may_write = reset(device) == -EIO;", CORE_TEST + "test_refusals"),
+    Mutant("idle-cpu-spins", "R7", "src/kernel/sched.c", "    cpu_halt_enabling_interrupts();", "    interrupts_enable();\n    cpu_relax();",
+           "tests/test_hazards.py::test_waiting_cpus_halt[1]"),
 ]

@@ -299,8 +299,21 @@ static void test_noise(void)
     stderr = log;
 }
 
+/* Hazard 12: a device that may not master the bus neither transfers data nor sends messages. */
+static void test_enable(void)
+{
+    struct pci_device device = make();
+    store_le16(space + PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+    pci_enable(&device);
+    check_equal(load_le16(space + PCI_COMMAND),
+                PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER);
+    pci_disable_bus_master(&device);
+    check_equal(load_le16(space + PCI_COMMAND), PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MEMORY);
+}
+
 int main(void)
 {
+    test_enable();
     test_bars();
     test_odd_bars();
     test_capability_walk();

@@ -98,6 +98,10 @@ static void test_limits(void)
     check_equal(block.config.limits.max_segments, 1);
     stop(disk);
 
+    disk = start(64, ALL_OF_QEMU | BIT(VIRTIO_BLK_F_SIZE_MAX));
+    check_equal(block.config.limits.max_segment_bytes, 1u << 20);
+    stop(disk);
+
     /* Hazard 34: the capacity is in sectors of 512 bytes, whatever the block is. And it is read whole. */
     prepare(64, ALL_OF_QEMU);
     set_config(1000003, 10, 4096);
