@@ -86,7 +86,7 @@ struct block_request {
 #define BLOCK_SHAPE_PIECES   2u
 #define BLOCK_SHAPE_NO_MERGE 4u  /* no data, or split after a failed merge */
 #define BLOCK_SHAPE_REFUSED  8u  /* has its status already; never reaches the driver */
-#define BLOCK_SHAPE_JUDGED   16u /* fault.c has counted it; comes again */
+#define BLOCK_SHAPE_JUDGED   16u /* fault.c has seen it; drivers never do */
 
 /* One buffer. Flush takes NULL, 0 bytes. Once before the first submit (a zeroed request will do too); a
  * request that is done may be submitted again after changing only what differs. */

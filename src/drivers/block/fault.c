@@ -2,22 +2,22 @@
 /* Fault injection (drivers/block/fault.h): ops of our own around the driver's while a device has rules.
  *
  *     queue -> fault_submit   judges each request once
- *         pass, reorder       to the driver, with the rest of the batch; without room, parked a while
- *         error               completed here; a merge fails, so that the queue takes it apart and each part
- *                             comes again by itself
- *         delay, hold         parked; then given back to the queue, which sends it again, judged
+ *                pass, reorder   to the driver, with the rest of the batch
+ *                error           completed here; a merge fails, so that the queue takes it apart and each
+ * part comes again by itself delay, hold     parked; then given back to the queue, which sends it again,
+ * judged
  *
- * A request that leaves us without being completed, to come again, carries BLOCK_SHAPE_JUDGED: so each is
- * counted once however often the driver had no room for it.
+ * What goes back to the queue to come again, since it was parked or the driver had no room for it, is `away`
+ * and carries BLOCK_SHAPE_JUDGED: so each request is counted once however often it comes. No driver sees that
+ * mark: our ops stay until nothing is parked or away. Who is in fault_submit when the last rule goes passes,
+ * since the rules are looked at under the lock under which they go.
  *
- * What is parked is in flight for the queue, so block_queue_put_back could not know whether a completion will
- * come that restarts it: nothing is ever left in the queue's batch, and the timer sends it again (R5).
+ * What is parked is in flight for the queue, and a batch may reach the driver in another order: so
+ * block_queue_put_back cannot always know that no completion will come which restarts the queue. While
+ * something is away the queue is therefore restarted every LOOK_NS (R5).
  *
- * Correct whatever device->ops are at the moment: a request that is in fault_submit when the last rule goes
- * passes, since the rules are looked at under the lock under which they go.
- *
- * Locks: device->reset_mutex for making the struct and for the change of ops; fault->lock, irq-safe, over the
- * timer's; no call of the driver or of the queue inside. */
+ * Locks: device->reset_mutex for making the struct; fault->lock, irq-safe, over the timer's, for the rest; no
+ * call of the driver or of the queue inside. */
 #include "block_internal.h"
 
 #include <arch/clock.h>
@@ -25,8 +25,8 @@
 #include <kernel/heap.h>
 #include <kernel/string.h>
 
-#define NEVER    UINT64_MAX
-#define AGAIN_NS NSEC_PER_MSEC
+#define NEVER   UINT64_MAX
+#define LOOK_NS NSEC_PER_MSEC
 
 /* Lock legend: I constant; f fault->lock. */
 struct block_fault {
@@ -36,6 +36,7 @@ struct block_fault {
     struct spinlock lock;
     struct block_fault_state state; /* f */
     struct fifo parked;             /* f: in order of arrival */
+    uint32_t away;                  /* f: with the queue, marked */
     uint64_t timer_ns;              /* f: when the timer fires; NEVER: it is not started */
     struct timer timer;             /* f */
 };
@@ -118,18 +119,45 @@ static const struct block_fault_rule *judge_merge(struct block_fault_state *stat
     return &take_apart;
 }
 
-/* What is to be done to a request, which is counted; NULL: it passes. */
-static const struct block_fault_rule *judge(struct block_fault_state *state, struct block_request *leader)
+/* True when it comes again. */
+static bool was_judged(struct block_fault *fault, struct block_request *request)
 {
-    if (leader->shape & BLOCK_SHAPE_JUDGED) {
-        leader->shape &= (uint8_t)~BLOCK_SHAPE_JUDGED;
-        return NULL;
-    }
+    if (!(request->shape & BLOCK_SHAPE_JUDGED))
+        return false;
+    assert(fault->away > 0);
+    fault->away--;
+    request->shape &= (uint8_t)~BLOCK_SHAPE_JUDGED;
+    return true;
+}
+
+/* What is to be done to a request, which is counted; NULL: it passes. */
+static const struct block_fault_rule *judge(struct block_fault_state *state,
+                                            const struct block_request *leader)
+{
     if (leader->shape & BLOCK_SHAPE_MERGED)
         return judge_merge(state, leader);
     uint64_t sectors =
         leader->shape & BLOCK_SHAPE_PIECES ? leader->piece_bytes >> BLOCK_SECTOR_SHIFT : leader->sectors;
     return judge_part(state, (struct part){leader->operation, block_request_device_sector(leader), sectors});
+}
+
+/* ---- State ------------------------------------------------------------------------------------------ */
+
+static void choose_ops(struct block_fault *fault)
+{
+    assert_spin_locked(&fault->lock);
+    bool is_idle = fault->state.rule_count == 0 && fault->state.parked == 0 && fault->away == 0;
+    /* Pairs with the dependent loads of whoever calls through device->ops. */
+    __atomic_store_n(&fault->device->ops, is_idle ? fault->driver : &fault->ops, __ATOMIC_RELEASE);
+}
+
+/* Its owner is the queue again. */
+static void send_away(struct block_fault *fault, struct block_request *request)
+{
+    assert(request->phase == 1 && request->status == BLOCK_PENDING);
+    assert(!(request->shape & BLOCK_SHAPE_JUDGED));
+    request->shape |= BLOCK_SHAPE_JUDGED;
+    fault->away++;
 }
 
 /* ---- Down ------------------------------------------------------------------------------------------- */
@@ -145,7 +173,6 @@ static void wake_at(struct block_fault *fault, uint64_t ns)
 
 static void park(struct block_fault *fault, struct block_request *request, uint64_t due_ns)
 {
-    assert(request->phase == 1 && request->status == BLOCK_PENDING);
     parked_of(request)->due_ns = due_ns;
     fifo_push(&fault->parked, &request->node);
     fault->state.parked++;
@@ -160,7 +187,8 @@ static void sort(struct block_fault *fault, struct fifo *batch, struct fifo *pas
     struct fifo_node *node;
     while ((node = fifo_pop(batch)) != NULL) {
         struct block_request *request = request_of(node);
-        const struct block_fault_rule *rule = judge(&fault->state, request);
+        const struct block_fault_rule *rule =
+            was_judged(fault, request) ? NULL : judge(&fault->state, request);
         if (!rule) {
             fifo_push(pass, node);
         } else if (rule->kind == BLOCK_FAULT_REORDER) {
@@ -173,22 +201,17 @@ static void sort(struct block_fault *fault, struct fifo *batch, struct fifo *pas
         }
     }
     fifo_append(pass, &reversed);
-}
-
-/* Their owner is the queue again, which will send them to whatever ops there are then. */
-static void mark_judged(struct fifo *requests)
-{
-    fifo_foreach (node, requests)
-        request_of(node)->shape |= BLOCK_SHAPE_JUDGED;
+    choose_ops(fault);
 }
 
 /* What the driver had no room for. */
-static void park_all(struct block_fault *fault, struct fifo *left)
+static void leave(struct block_fault *fault, struct fifo *requests)
 {
     SPIN_SCOPED_IRQ(&fault->lock);
-    struct fifo_node *node;
-    while ((node = fifo_pop(left)) != NULL)
-        park(fault, request_of(node), clock_ns() + AGAIN_NS);
+    fifo_foreach (node, requests)
+        send_away(fault, request_of(node));
+    choose_ops(fault);
+    wake_at(fault, clock_ns() + LOOK_NS);
 }
 
 static void fault_submit(struct block_device *device, struct fifo *batch)
@@ -198,8 +221,10 @@ static void fault_submit(struct block_device *device, struct fifo *batch)
     sort(fault, batch, &pass, &failed);
     if (!fifo_is_empty(&pass))
         fault->driver->submit(device, &pass);
-    if (!fifo_is_empty(&pass))
-        park_all(fault, &pass);
+    if (!fifo_is_empty(&pass)) {
+        leave(fault, &pass);
+        fifo_append(batch, &pass);
+    }
     if (!fifo_is_empty(&failed))
         block_complete(device, &failed);
 }
@@ -216,6 +241,7 @@ static void take_due(struct block_fault *fault, uint64_t now_ns, struct fifo *du
     while ((node = fifo_pop(&all)) != NULL) {
         uint64_t due_ns = parked_of(request_of(node))->due_ns;
         if (due_ns <= now_ns) {
+            send_away(fault, request_of(node));
             fifo_push(due, node);
             fault->state.parked--;
         } else {
@@ -229,10 +255,8 @@ static void take_due(struct block_fault *fault, uint64_t now_ns, struct fifo *du
 /* Through the queue, which knows what to do when the driver has no room. Any context, no lock held. */
 static void send_again(struct block_device *device, struct fifo *due)
 {
-    if (!fifo_is_empty(due)) {
-        mark_judged(due);
+    if (!fifo_is_empty(due))
         (void)block_queue_put_back(device, due, true, false);
-    }
     block_restart(device);
 }
 
@@ -243,6 +267,8 @@ static void expired(struct timer *timer)
     uint64_t now_ns = clock_ns();
     uint64_t flags = spin_lock_irq(&fault->lock);
     fault->timer_ns = NEVER;
+    if (fault->away > 0) /* perhaps on its way to the queue still */
+        wake_at(fault, now_ns + LOOK_NS);
     take_due(fault, now_ns, &due);
     spin_unlock_irq(&fault->lock, flags);
     send_again(fault->device, &due);
@@ -275,6 +301,7 @@ static int add_rule(struct block_fault *fault, const struct block_fault_rule *ru
     state->rules[state->rule_count] = *rule;
     state->rules[state->rule_count].matches = state->rules[state->rule_count].hits = 0;
     state->rule_count++;
+    choose_ops(fault);
     return 0;
 }
 
@@ -288,10 +315,7 @@ int block_fault_add(struct block_device *device, const struct block_fault_rule *
         device->fault = create(device);
     if (!device->fault)
         return -ENOMEM;
-    int error = add_rule(device->fault, rule);
-    if (!error) /* pairs with the dependent loads of whoever calls through device->ops */
-        __atomic_store_n(&device->ops, &device->fault->ops, __ATOMIC_RELEASE);
-    return error;
+    return add_rule(device->fault, rule);
 }
 
 static void release(struct block_device *device, bool with_rules)
@@ -301,11 +325,10 @@ static void release(struct block_device *device, bool with_rules)
     struct block_fault *fault = device->fault;
     if (fault) {
         SPIN_SCOPED_IRQ(&fault->lock);
-        if (with_rules) {
+        if (with_rules)
             fault->state.rule_count = 0;
-            write_once(device->ops, fault->driver);
-        }
         take_due(fault, NEVER, &due);
+        choose_ops(fault);
     }
     mutex_unlock(&device->reset_mutex);
     send_again(device, &due);

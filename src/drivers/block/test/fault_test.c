@@ -30,6 +30,7 @@ static struct {
     uint8_t *data;
     uint32_t order[REQUESTS_MAX]; /* of completion: indexes of requests */
     uint32_t finished;            /* a */
+    uint64_t linger_ns;           /* how long done takes for a request that failed */
 } run;
 
 static void fake_submit(struct block_device *device, struct fifo *batch)
@@ -38,7 +39,9 @@ static void fake_submit(struct block_device *device, struct fifo *batch)
     struct fifo_node *node;
     uint32_t room = read_once(fake.room);
     while (room-- > 0 && (node = fifo_pop(batch)) != NULL) {
-        container_of(node, struct block_request, node)->status = BLOCK_OK;
+        struct block_request *request = container_of(node, struct block_request, node);
+        ktest_expect(!(request->shape & BLOCK_SHAPE_JUDGED));
+        request->status = BLOCK_OK;
         fifo_push(&done, node);
     }
     if (!fifo_is_empty(&done))
@@ -63,6 +66,7 @@ static bool begin(void)
     }
     block_fault_clear(fake.device);
     fake.room = UINT32_MAX;
+    run.linger_ns = 0;
     return true;
 }
 
@@ -87,6 +91,9 @@ static struct block_fault_state state(void)
 
 static void done(struct block_request *request)
 {
+    uint64_t until_ns = request->status == BLOCK_OK ? 0 : clock_ns() + run.linger_ns;
+    while (clock_ns() < until_ns)
+        cpu_relax();
     uint32_t at = __atomic_fetch_add(&run.finished, 1, __ATOMIC_ACQ_REL);
     run.order[at] = (uint32_t)(request - run.requests);
 }
@@ -199,6 +206,11 @@ KTEST(fault_takes_flushes, KTEST_FAST)
     ktest_expect_equal(state().rules[0].matches, 1);
     block_fault_clear(fake.device);
     ktest_expect_equal(block_flush(fake.device), 0);
+    /* One that stands at a sector touches none. */
+    struct block_request flush;
+    add(BLOCK_FAULT_ERROR, (struct block_fault_rule){.sector = 80, .sectors = 8});
+    block_request_init(&flush, fake.device, BLOCK_FLUSH, 84, NULL, 0, NULL);
+    ktest_expect_equal(block_submit_and_wait(&flush), 0);
 }
 
 /* ---- Time and order --------------------------------------------------------------------------------- */
@@ -212,11 +224,23 @@ KTEST(fault_reverses_a_batch, KTEST_FAST)
     ktest_expect(has_finished(6));
     for (uint32_t i = 0; i < 6; i++)
         ktest_expect_equal(run.order[i], 5 - i);
-    /* What the device leaves is the first of the batch, which to the queue looks as if it had taken nothing.
-     */
+}
+
+/* What the device leaves is the first of the batch, which to the queue looks as if it had taken nothing; and
+ * it is long on its way back to the queue, since the third request fails, whose done takes its time. */
+KTEST(fault_looks_until_what_was_left_comes, KTEST_FAST)
+{
+    if (!begin())
+        return;
     fake.room = 1;
-    submit(2, 2 * SECTORS);
-    ktest_expect(has_finished(2));
+    run.linger_ns = 5 * NSEC_PER_MSEC;
+    add(BLOCK_FAULT_ERROR, (struct block_fault_rule){.sector = 4 * SECTORS, .sectors = 1});
+    add(BLOCK_FAULT_REORDER, (struct block_fault_rule){.every = 1});
+    submit(3, 2 * SECTORS);
+    ktest_expect(has_finished(3));
+    ktest_expect_equal(run.order[0], 1);
+    ktest_expect_equal(run.order[1], 2);
+    ktest_expect_equal(run.order[2], 0);
 }
 
 KTEST(fault_delays, KTEST_FAST)
