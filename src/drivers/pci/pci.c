@@ -174,7 +174,10 @@ void pci_init(void)
     uint32_t count = 0;
     list_foreach (node, &devices)
         count++;
-    log_info("pci", "%u functions, by %s", count, is_by_port ? "ports" : "ECAM");
+    if (count == 0)
+        log_info("pci", "none");
+    else
+        log_info("pci", "%u functions, by %s", count, is_by_port ? "ports" : "ECAM");
     bind_drivers();
 }
 
