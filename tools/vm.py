@@ -63,6 +63,7 @@ class Machine:
     cmdline: str = ""
     qemu_args: list = field(default_factory=list)
     interactive: bool = False
+    debug_exit: bool = True  # the device that makes an exit status of how a run ended
     mmio_legacy: bool = False  # on a microvm: QEMU's default, but not ours
 
     @property
@@ -75,8 +76,9 @@ class Machine:
         a = ["qemu-system-x86_64", "-M", machine, "-accel", accel,
              "-cpu", "host" if self.accel == "kvm" else self.cpu,
              "-smp", f"{self.smp},maxcpus={self.maxcpus or max(2, self.smp)}", "-m", self.memory,
-             "-nodefaults", "-no-reboot", "-display", "none",
-             "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+             "-nodefaults", "-no-reboot", "-display", "none"]
+        if self.debug_exit:
+            a += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         if self.is_microvm:
             a += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_legacy else 'off'}"]
         else:
