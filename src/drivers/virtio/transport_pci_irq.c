@@ -155,6 +155,8 @@ static bool try_vectors(struct virtio_pci *pci, enum virtio_pci_interrupts grade
     uint32_t count = vectors_of(pci, grade);
     if (count > pci->pci->msix.count || count > VIRTQUEUES_MAX + 1)
         return false;
+    if (grade == VIRTIO_PCI_VECTOR_SHARED && pci->device.transport->is_legacy)
+        return false; /* without a generation, nothing tells whether the configuration changed */
     for (uint32_t entry = 0; entry < count; entry++) {
         if (allocate_vector(pci, grade, entry) != 0) {
             free_vectors(pci);
@@ -174,9 +176,7 @@ static int choose(struct virtio_pci *pci)
     static const enum virtio_pci_interrupts grades[] = {VIRTIO_PCI_VECTOR_EACH, VIRTIO_PCI_VECTOR_QUEUES,
                                                         VIRTIO_PCI_VECTOR_SHARED};
     if (virtio_settings.has_msix && pci_msix_enable(pci->pci) == 0) {
-        /* A legacy device has no generation to share a vector by. */
-        size_t count = ARRAY_SIZE(grades) - pci->device.transport->is_legacy;
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(grades); i++) {
             if (try_vectors(pci, grades[i])) {
                 pci->interrupts = grades[i];
                 return 0;
