@@ -200,11 +200,13 @@ static void extend_span(struct page_span *span, uint64_t first)
 static struct frame_range take_untouched(unsigned order)
 {
     assert_spin_locked(&page.lock);
+    struct frame_range part = {0, 0};
     if (page.untouched_count == 0)
-        return (struct frame_range){0, 0};
+        return part;
     struct frame_range *last = &page.untouched[page.untouched_count - 1];
     uint64_t block = align_down(last->end - 1, BIT(MAX(order, GROWTH_ORDER)));
-    struct frame_range part = {MAX(last->first, block), last->end};
+    part.first = MAX(last->first, block);
+    part.end = last->end;
     last->end = part.first;
     if (last->end == last->first)
         page.untouched_count--;

@@ -39,6 +39,7 @@ static uint32_t take_waiting(struct block_device *device, struct fifo *to, uint3
 static uint32_t exchange_batch(struct block_device *device, struct block_batch *batch, bool *was_idle)
 {
     uint64_t flags = spin_lock_irq(&device->lock);
+    /* cppcheck-suppress ctuuninitvar ; `refused` is, and is not used here */
     uint32_t in_flight = device->in_flight, count = batch->count;
     assert(in_flight <= device->limits.depth);
     uint32_t room = device->limits.depth - in_flight;
