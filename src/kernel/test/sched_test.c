@@ -398,10 +398,14 @@ KTEST(sched_switch_while_announced_comes_back, KTEST_FAST)
 
 KTEST(sched_wake_after_announcement_is_kept, KTEST_FAST)
 {
-    thread_prepare_sleep("test", NULL);
-    ktest_expect(thread_wake(thread_current()));
-    ktest_expect_equal(sched_sleep_until(clock_ns() + TEST_LIMIT_NS), 0);
-    ktest_expect(!thread_wake(thread_current())); /* not blocked */
+    /* Many times: some interrupt might end one sleep that should not have begun. */
+    for (int i = 0, result = 0; i < 100 && result == 0; i++) {
+        thread_prepare_sleep("test", NULL);
+        ktest_expect(thread_wake(thread_current()));
+        result = sched_sleep_until(clock_ns() + TEST_LIMIT_NS);
+        ktest_expect_equal(result, 0);
+        ktest_expect(!thread_wake(thread_current())); /* not blocked */
+    }
 }
 
 #define ROUNDS 20000u
