@@ -43,6 +43,13 @@ def stale(mutant):
     return None if count == 1 else f"its text is {count} times in {mutant.file}, not once"
 
 
+def test_text(path):
+    """What a test's file says, with the headers of its own folder: tests may be shared there."""
+    text = path.read_text()
+    headers = (path.parent / name for name in re.findall(r'^#include "(\w+\.h)"', text, re.M))
+    return "\n".join([text, *(header.read_text() for header in headers if header.is_file())])
+
+
 def missing(test):
     """Why there is no such test, or None."""
     file, _, name = test.partition("::")
@@ -51,7 +58,7 @@ def missing(test):
         return f"no file {file}"
     if name == "_Static_assert":
         return None  # it is in a header that the file includes
-    return None if re.search(rf"\b{re.escape(name.partition('[')[0])}\b", path.read_text()) else f"no {name} in {file}"
+    return None if re.search(rf"\b{re.escape(name.partition('[')[0])}\b", test_text(path)) else f"no {name} in {file}"
 
 
 def hazard_texts():
