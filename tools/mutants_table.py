@@ -119,8 +119,11 @@ MUTANTS = [
     Mutant("queue-never-restarted", 16, BLOCK + "queue.c", "if (unlikely(is_waiting)) /* R5", "if (unlikely(is_waiting && !device)) /* R5",
            BLOCK_TEST + "test_full_queue"),
     Mutant("put-back-without-second-look", 16, BLOCK + "queue.c",
-           "return device->in_flight == 0 && (took_some || !was_idle);", "return false && took_some && was_idle;",
-           BLOCK_TEST + "test_completions_before_put_back"),
+           "return device->in_flight == 0 && completed_of(device) != completed;",
+           "return device->in_flight == 0 && completed_of(device) < completed;", BLOCK_TEST + "test_completions_before_put_back"),
+    Mutant("put-back-counts-its-own-completions-only", 16, BLOCK + "queue.c", "&& completed_of(device) != completed;",
+           "&& completed_of(device) != completed && took_some;",
+           "src/drivers/block/test/queue_test.c::block_queue_refused_while_others_finish"),
     Mutant("full-ring-drops-the-request", 47, BLK_QUEUE, "            node = &request->node;\n", "",
            BLK_TEST + "test_traffic"),
 

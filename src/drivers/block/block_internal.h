@@ -119,10 +119,12 @@ struct block_plug *block_context_begin(struct block_plug *local);
 void block_context_end(struct block_plug *context, struct block_plug *local);
 struct block_plug **block_plug_slot(void);
 void block_queue_run(struct block_plug *context, struct block_device *device, struct block_batch *batch);
-/* Requests that the driver was given and did not take, back to the front, in order. True when the caller
- * must dispatch again since no completion will (R5): not when the driver had nothing (`was_idle`) and took
- * nothing; such a driver is left to block_restart and the watchdog. */
-bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some, bool was_idle);
+/* Requests that the driver was given and did not take, back to the front, in order. `completed` is how many
+ * leaders the driver had completed when it was given them. True when the caller must dispatch again since no
+ * completion will (R5): nothing is in flight, and something came back meanwhile, whoever had sent it. Not
+ * when nothing did: a driver that takes nothing while it has nothing is left to block_restart. */
+bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some,
+                          uint64_t completed);
 /* Calls done for a list of requests whose status is set and accounted. */
 void block_finish(struct fifo_node *requests);
 

@@ -256,7 +256,7 @@ static void take_due(struct block_fault *fault, uint64_t now_ns, struct fifo *du
 static void send_again(struct block_device *device, struct fifo *due)
 {
     if (!fifo_is_empty(due))
-        (void)block_queue_put_back(device, due, true, false);
+        (void)block_queue_put_back(device, due, true, 0);
     block_restart(device);
 }
 

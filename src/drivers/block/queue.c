@@ -18,6 +18,12 @@
 #include <kernel/sched.h>
 #include <kernel/trace.h>
 
+/* Leaders that came back from the driver, since registration. */
+static always_inline uint64_t completed_of(const struct block_device *device)
+{
+    return device->stats.device_requests - device->in_flight;
+}
+
 /* Moves up to `room` waiting requests to `to`: what the driver left first. */
 static uint32_t take_waiting(struct block_device *device, struct fifo *to, uint32_t room)
 {
@@ -35,8 +41,9 @@ static uint32_t take_waiting(struct block_device *device, struct fifo *to, uint3
     return count;
 }
 
-/* Turns `batch->leaders` from what is new into what the driver shall take now; returns how many these are. */
-static uint32_t exchange_batch(struct block_device *device, struct block_batch *batch, bool *was_idle)
+/* Turns `batch->leaders` from what is new into what the driver shall take now; returns how many these are.
+ * `completed`: how many leaders had come back from the driver when this was decided. */
+static uint32_t exchange_batch(struct block_device *device, struct block_batch *batch, uint64_t *completed)
 {
     uint64_t flags = spin_lock_irq(&device->lock);
     /* cppcheck-suppress ctuuninitvar ; `refused` is, and is not used here */
@@ -59,11 +66,11 @@ static uint32_t exchange_batch(struct block_device *device, struct block_batch *
         device->stats.in_flight_max = device->in_flight;
     device->stats.merges += batch->merges;
     device->stats.device_requests += count;
+    *completed = completed_of(device);
     device->stats.batches += count != 0;
     bool must_arm = count && !device->is_watchdog_armed;
     device->is_watchdog_armed |= must_arm;
     spin_unlock_irq(&device->lock, flags);
-    *was_idle = in_flight == 0;
     if (unlikely(must_arm))
         block_watchdog_arm(device);
     return count;
@@ -73,10 +80,11 @@ static uint32_t exchange_batch(struct block_device *device, struct block_batch *
 void block_queue_run(struct block_plug *context, struct block_device *device, struct block_batch *batch)
 {
     struct block_device *outer = context->dispatching;
-    bool outer_must_rerun = context->must_rerun, was_idle, again;
+    bool outer_must_rerun = context->must_rerun, again;
+    uint64_t completed;
     context->dispatching = device;
     for (;;) {
-        uint32_t count = exchange_batch(device, batch, &was_idle);
+        uint32_t count = exchange_batch(device, batch, &completed);
         if (count == 0)
             break;
         trace(TRACE_BLOCK_DISPATCH, (uintptr_t)device, count);
@@ -85,7 +93,7 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
         read_once(device->ops)->submit(device, &batch->leaders);
         again = context->must_rerun;
         if (unlikely(!fifo_is_empty(&batch->leaders)))
-            again |= block_queue_put_back(device, &batch->leaders, batch->leaders.head != first, was_idle);
+            again |= block_queue_put_back(device, &batch->leaders, batch->leaders.head != first, completed);
         if (likely(!again))
             break;
         fifo_init(&batch->leaders);
@@ -95,7 +103,8 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
     context->must_rerun = outer_must_rerun;
 }
 
-bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some, bool was_idle)
+bool block_queue_put_back(struct block_device *device, struct fifo *requests, bool took_some,
+                          uint64_t completed)
 {
     SPIN_SCOPED_IRQ(&device->lock);
     uint32_t count = 0;
@@ -114,7 +123,7 @@ bool block_queue_put_back(struct block_device *device, struct fifo *requests, bo
     device->stats.device_requests -= count;
     device->stats.batches -= !took_some;
     /* R5: the completions that would have restarted the queue may all have been here before. */
-    return device->in_flight == 0 && (took_some || !was_idle);
+    return device->in_flight == 0 && completed_of(device) != completed;
 }
 
 void block_restart(struct block_device *device)

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* R5 of the queue, exact: a driver that is full at the wrong moment, over a device of the test's own. */
+#include <arch/clock.h>
+#include <drivers/block/block.h>
+#include <kernel/heap.h>
+#include <kernel/test.h>
+#include <kernel/thread.h>
+
+#define LIMIT_NS (5 * NSEC_PER_SEC)
+
+static struct {
+    struct block_device *device;
+    struct block_request ours, others;
+    struct completion ours_done;
+    uint32_t submits;
+    uint8_t *data;
+} test;
+
+static void ours_done(struct block_request *request)
+{
+    (void)request;
+    complete(&test.ours_done);
+}
+
+static void submit_others(void *argument)
+{
+    (void)argument;
+    ktest_expect_equal(block_submit_and_wait(&test.others), 0);
+}
+
+/* The first batch meets a driver that another thread has just filled; before it is back, all of that is done.
+ */
+static void submit(struct block_device *device, struct fifo *batch)
+{
+    struct fifo done = FIFO_INIT(done);
+    struct thread *thread;
+    if (test.submits++ == 0) {
+        const struct thread_config config = {.name = "others", .entry = submit_others};
+        if (thread_create(&config, &thread) == 0)
+            thread_join(thread);
+        return;
+    }
+    fifo_append(&done, batch);
+    fifo_foreach (node, &done)
+        container_of(node, struct block_request, node)->status = BLOCK_OK;
+    block_complete(device, &done);
+}
+static const struct block_device_ops ops = {.submit = submit};
+
+static bool begin(void)
+{
+    const struct block_device_config config = {
+        .prefix = "queue",
+        .ops = &ops,
+        .sectors = 64,
+        .limits = {BLOCK_SECTOR_BYTES, BLOCK_SECTOR_BYTES, 4, 1, BLOCK_SECTOR_BYTES, 1},
+    };
+    if (!test.data)
+        test.data = heap_alloc_zeroed(BLOCK_SECTOR_BYTES);
+    if (test.data && (test.device || block_device_register(&config, &test.device) == 0))
+        return true;
+    ktest_fail(__FILE__, __LINE__, "no memory for a device");
+    return false;
+}
+
+/* Nothing was in flight before the refused batch, and nothing is when it comes back to the queue; between
+ * lies all that would have restarted it. */
+KTEST(block_queue_refused_while_others_finish, KTEST_FAST)
+{
+    struct block_plug plug;
+    if (!begin())
+        return;
+    test.submits = 0;
+    completion_init(&test.ours_done);
+    block_request_init(&test.ours, test.device, BLOCK_READ, 0, test.data, BLOCK_SECTOR_BYTES, ours_done);
+    block_request_init(&test.others, test.device, BLOCK_READ, 8, test.data, BLOCK_SECTOR_BYTES, NULL);
+    block_plug(&plug);
+    block_submit(&test.ours);
+    block_unplug(&plug);
+    ktest_expect_equal(completion_wait_until(&test.ours_done, clock_ns() + LIMIT_NS), 0);
+    ktest_expect_equal(test.submits, 3); /* ours refused, the other's, ours */
+    block_restart(test.device);
+    block_device_drain(test.device);
+}
