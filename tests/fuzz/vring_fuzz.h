@@ -20,7 +20,7 @@
 /* The ring's verbs as such. */
 static void use_ring(void)
 {
-    struct virtqueue *ring = disk->queue.ring;
+    struct virtqueue *ring = disk->queues[0].ring;
     uint32_t what = script_take();
     bool must_notify = false;
     {
@@ -93,7 +93,7 @@ static void step(void)
     }
     reap();
     submit_waiting();
-    check(virtqueue_is_consistent(disk->queue.ring));
+    check(virtqueue_is_consistent(disk->queues[0].ring));
 }
 
 /* Nobody looks unless interrupted. */
@@ -115,9 +115,9 @@ static void finish(uint64_t offered)
 {
     behave(offered);
     run_works();
-    check(disk->queue.state != VIRTIO_BLK_DOWN); /* a lie that was noticed is over */
+    check(disk->queues[0].state != VIRTIO_BLK_DOWN); /* a lie that was noticed is over */
     int error = block.config.ops->reset(&block);
-    check(error == 0 || disk->queue.state == VIRTIO_BLK_GONE);
+    check(error == 0 || disk->queues[0].state == VIRTIO_BLK_GONE);
     reap();
     is_trusted = true;
     work(); /* perhaps for nobody, who polls */
@@ -145,7 +145,7 @@ static void begin(uint32_t size, uint64_t offered, uint32_t seg_max)
     host_log_level = -1;
     check_equal(virtio_device_add(&m.device), 0);
     disk = block.config.driver;
-    watch_ring(disk->queue.ring);
+    watch_ring(disk->queues[0].ring);
     run_works();
 }
 

@@ -87,7 +87,7 @@ static inline bool device_works(void)
 
 static inline void answer_honestly(uint32_t which, uint8_t answer)
 {
-    uint32_t id = m.held[which].id;
+    uint32_t id = m.held[which].chain.id;
     check(sent[id].token != NULL);
     if (sent[id].token) {
         user_of(sent[id].token)->is_answered = true;
@@ -100,10 +100,10 @@ static inline void answer_honestly(uint32_t which, uint8_t answer)
 /* A liar looks at the ring no more, and only its own notes tell it where to write. */
 static inline void answer_somehow(uint32_t which, uint8_t answer)
 {
-    const struct fd_chain *chain = &m.held[which];
+    const struct fd_chain *chain = &m.held[which].chain;
     const struct fd_buffer *last = &chain->buffers[chain->count - 1];
     last->data[last->bytes - 1] = answer;
-    fd_push(&m.fd, chain->id, answer);
+    fd_push(&m.fds[0], chain->id, answer);
     m.held[which] = m.held[--m.held_count];
 }
 
@@ -118,7 +118,7 @@ static inline void complete_one(uint32_t which, uint8_t answer)
         answer_honestly(which % m.held_count, answer);
     else
         answer_somehow(which % m.held_count, answer);
-    is_interrupt_pending |= fd_must_interrupt(&m.fd);
+    is_interrupt_pending |= fd_must_interrupt(&m.fds[0]);
 }
 
 static inline void complete_some(void)
@@ -147,7 +147,7 @@ struct lie {
 
 static inline uint8_t *shared_part(uint8_t part, uint32_t *bytes)
 {
-    struct virtqueue *ring = disk->queue.ring;
+    struct virtqueue *ring = disk->queues[0].ring;
     switch (part % 6) {
     case 0:
         *bytes = device_area_bytes(ring);
@@ -163,18 +163,18 @@ static inline uint8_t *shared_part(uint8_t part, uint32_t *bytes)
         return (uint8_t *)ring->buffers;
     case 4:
         *bytes = ring->size * (uint32_t)sizeof(struct virtio_blk_slot);
-        return (uint8_t *)disk->queue.slots;
+        return (uint8_t *)disk->queues[0].slots;
     default:
-        *bytes = disk->queue.bounce ? ring->size * VIRTIO_BLK_BOUNCE_STRIDE : 0;
-        return disk->queue.bounce;
+        *bytes = disk->queues[0].bounce ? ring->size * VIRTIO_BLK_BOUNCE_STRIDE : 0;
+        return disk->queues[0].bounce;
     }
 }
 
 /* Of a header, which the driver writes once and for all: whoever writes there confuses only himself. */
 static inline bool is_reserved(const uint8_t *at)
 {
-    uintptr_t offset = (uintptr_t)at - (uintptr_t)disk->queue.slots;
-    return offset < disk->queue.ring->size * sizeof(struct virtio_blk_slot) &&
+    uintptr_t offset = (uintptr_t)at - (uintptr_t)disk->queues[0].slots;
+    return offset < disk->queues[0].ring->size * sizeof(struct virtio_blk_slot) &&
            offset % sizeof(struct virtio_blk_slot) / 4 == 1;
 }
 
@@ -199,7 +199,8 @@ static inline void tell(const struct lie *lie)
         return;
     is_honest = is_trusted = false;
     if (lie->kind & 2)
-        fd_push(&m.fd, lie->part == 0xff ? lie->where * 256u : lie->part % (m.fd.size + 1u), lie->value);
+        fd_push(&m.fds[0], lie->part == 0xff ? lie->where * 256u : lie->part % (m.fds[0].size + 1u),
+                lie->value);
     else
         write_somewhere(lie);
 }
@@ -270,7 +271,7 @@ static uint32_t intrusion;
 static inline void call_interrupt(void)
 {
     is_interrupt_pending = false;
-    disk->queue.ring->config.interrupt(disk->queue.ring);
+    disk->queues[0].ring->config.interrupt(disk->queues[0].ring);
 }
 
 static inline uint8_t status_read_among_others(struct virtio_device *device)

@@ -12,7 +12,7 @@ static struct block_request completing[RING], next[RING];
 static void send_at_unlock(struct spinlock *lock)
 {
     struct virtio_blk *disk = block.config.driver;
-    if (lock != &disk->queue.ring->lock || virtqueue_is_idle(disk->queue.ring) == false)
+    if (lock != &disk->queues[0].ring->lock || virtqueue_is_idle(disk->queues[0].ring) == false)
         return;
     host_unlocked = NULL;
     submit(next, RING);
@@ -34,7 +34,7 @@ static void test_statuses_are_copied_in_time(void)
         submit(completing, RING);
         device_take();
         while (m.held_count > 0) {
-            struct virtio_blk_req_header *header = (void *)m.held[0].buffers[0].data;
+            struct virtio_blk_req_header *header = (void *)m.held[0].chain.buffers[0].data;
             m.answer = bad >> header->sector & 1;
             device_complete(0);
         }

@@ -53,10 +53,19 @@ static void check_finished(uint64_t *done)
     }
 }
 
-/* Random submits, completions in any order, an interrupt only where asked for. */
-static void run_traffic(uint32_t size, uint64_t offered, uint64_t limit)
+static bool are_all_busy(const struct virtio_blk *disk)
 {
-    struct virtio_blk *disk = start(size, offered);
+    virtio_blk_foreach_queue (disk, queue) {
+        if (virtqueue_is_idle(queue->ring))
+            return false;
+    }
+    return true;
+}
+
+/* Random submits, on any CPU, completions in any order, an interrupt only where asked for. */
+static void run_traffic(uint32_t queues, uint32_t size, uint64_t offered, uint64_t limit)
+{
+    struct virtio_blk *disk = start_queues(queues, size, offered);
     struct fifo waiting;
     uint64_t done = 0, idle = 0;
     fifo_init(&waiting);
@@ -72,9 +81,9 @@ static void run_traffic(uint32_t size, uint64_t offered, uint64_t limit)
         }
         struct fifo_node *head = waiting.head;
         if (head) {
+            host_cpu_id = fd_random(queues);
             block.config.ops->submit(&block, &waiting);
-            check(waiting.head != head || disk->queue.ring->free_count <
-                                              disk->queue.ring->size); /* or nobody would ever restart it */
+            check(waiting.head != head || are_all_busy(disk)); /* or nobody would ever restart it */
         }
         device_take();
         for (uint32_t i = fd_random(m.held_count + 1); i > 0; i--)
@@ -84,27 +93,34 @@ static void run_traffic(uint32_t size, uint64_t offered, uint64_t limit)
         idle = done != before ? 0 : idle;
     }
     check(done >= limit);
-    while (idle++ < 2000 &&
-           (disk->queue.ring->free_count < disk->queue.ring->size || !fifo_is_empty(&waiting))) {
+    while (idle++ < 2000 && (!block.config.ops->is_idle(&block) || !fifo_is_empty(&waiting))) {
         block.config.ops->submit(&block, &waiting);
         device_do_all(disk);
         check_finished(&done);
     }
     for (uint32_t i = 0; i < REQUESTS; i++)
         check(!clients[i].is_busy); /* R1: each came back */
-    check_equal(disk->queue.bad_statuses, 0);
+    virtio_blk_foreach_queue (disk, queue)
+        check(queue->bad_statuses == 0 && queue->ring->gotten > 0);
     stop(disk);
+}
+
+static void run_traffics(uint32_t queues)
+{
+    static const uint32_t sizes[] = {2, 4, 8, 64, 256};
+    for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+        run_traffic(queues, sizes[s], ALL_OF_QEMU, 3000);
+        run_traffic(queues, sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_INDIRECT_DESC), 3000);
+        run_traffic(queues, sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_EVENT_IDX), 3000);
+        run_traffic(queues, sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_EVENT_IDX) & ~BIT(VIRTIO_F_INDIRECT_DESC),
+                    3000);
+    }
 }
 
 static void test_traffic(void)
 {
-    static const uint32_t sizes[] = {2, 4, 8, 64, 256};
-    for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
-        run_traffic(sizes[s], ALL_OF_QEMU, 3000);
-        run_traffic(sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_INDIRECT_DESC), 3000);
-        run_traffic(sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_EVENT_IDX), 3000);
-        run_traffic(sizes[s], ALL_OF_QEMU & ~BIT(VIRTIO_F_EVENT_IDX) & ~BIT(VIRTIO_F_INDIRECT_DESC), 3000);
-    }
+    for (uint32_t queues = 1; queues <= QUEUES; queues++)
+        run_traffics(queues);
 }
 
 static void test_statuses(void)
@@ -123,7 +139,7 @@ static void test_statuses(void)
             device_do_all(disk);
             check_equal(count_finished(cases[i].expected), 1);
         }
-        check_equal(disk->queue.bad_statuses, 2);
+        check_equal(disk->queues[0].bad_statuses, 2);
         m.answer = 0;
         struct block_request id = make_request(BLOCK_GET_ID, 0, data, BLOCK_ID_BYTES);
         submit(&id, 1);
@@ -140,14 +156,14 @@ static void test_statuses(void)
     submit(requests, 8);
     device_take();
     for (uint32_t left = 8; left > 0; left--) {
-        struct virtio_blk_req_header *header = (void *)m.held[left / 2].buffers[0].data;
+        struct virtio_blk_req_header *header = (void *)m.held[left / 2].chain.buffers[0].data;
         m.answer = header->sector % 3 == 0;
         device_complete(left / 2);
     }
     interrupt(disk);
     for (uint32_t i = 0; i < 8; i++)
         check_equal(requests[i].status, i % 3 == 0 ? BLOCK_FAILED : BLOCK_OK);
-    check_equal(disk->queue.interrupts, 1);
+    check_equal(disk->queues[0].interrupts, 1);
     stop(disk);
 }
 
@@ -172,7 +188,7 @@ static void test_batches(void)
     device_do_all(disk);
     block.config.ops->poll(&block);
     check_equal(count_finished(BLOCK_OK), 1);
-    interrupts = disk->queue.interrupts;
+    interrupts = disk->queues[0].interrupts;
     for (unsigned i = 0; i < 3; i++) {
         submit(requests, 1);
         device_do_all(disk);
@@ -180,7 +196,7 @@ static void test_batches(void)
         block.config.ops->poll(&block);
         check_equal(count_finished(BLOCK_OK), 1);
     }
-    check_equal(disk->queue.interrupts, interrupts);
+    check_equal(disk->queues[0].interrupts, interrupts);
     submit(requests, 1);
     device_do_all(disk);
     block.config.ops->set_polling(&block, false); /* what came meanwhile is not lost (R5) */
@@ -195,9 +211,9 @@ static void test_batches(void)
     device_complete(0);
     block.config.ops->late(&block);
     check_equal(count_finished(BLOCK_OK), 1);
-    check(disk->queue.late_found == 1 && disk->queue.late_bells == 0);
+    check(disk->queues[0].late_found == 1 && disk->queues[0].late_bells == 0);
     submit(requests, 1);
-    m.fd.is_awake = false;
+    m.fds[0].is_awake = false;
     uint32_t before = m.notifies;
     block.config.ops->late(&block);
     check_equal(m.notifies, before + 1);
@@ -230,7 +246,7 @@ static void test_race(void)
     for (unsigned has_event_idx = 0; has_event_idx < 2; has_event_idx++) {
         struct virtio_blk *disk =
             start(64, has_event_idx ? ALL_OF_QEMU : ALL_OF_QEMU & ~BIT(VIRTIO_F_EVENT_IDX));
-        struct virtqueue *ring = disk->queue.ring;
+        struct virtqueue *ring = disk->queues[0].ring;
         struct virtqueue_ops ops = *ring->ops;
         real_ops = ring->ops;
         ops.callbacks_enable = enable_with_race;
@@ -244,7 +260,7 @@ static void test_race(void)
         interrupt(disk);
         ring->ops = real_ops;
         check_equal(count_finished(BLOCK_OK), 4);
-        check_equal(disk->queue.interrupts, 1);
+        check_equal(disk->queues[0].interrupts, 1);
         stop(disk);
     }
 }
@@ -266,7 +282,7 @@ static void check_order(uint64_t first, uint32_t count)
 {
     check_equal(m.held_count, count);
     for (uint32_t i = 0; i < m.held_count; i++)
-        check(((struct virtio_blk_req_header *)m.held[i].buffers[0].data)->sector >= first + i);
+        check(((struct virtio_blk_req_header *)m.held[i].chain.buffers[0].data)->sector >= first + i);
 }
 
 static void test_reset(void)
@@ -321,10 +337,10 @@ static void test_reset_refuses_meanwhile(void)
     struct fifo batch;
     fifo_init(&batch);
     push(&batch, &request);
-    disk->queue.state = VIRTIO_BLK_DOWN;
+    disk->queues[0].state = VIRTIO_BLK_DOWN;
     block.config.ops->submit(&block, &batch);
-    check(batch.head == &request.node && virtqueue_is_idle(disk->queue.ring));
-    check(disk->queue.ring->config.interrupt(disk->queue.ring));
+    check(batch.head == &request.node && virtqueue_is_idle(disk->queues[0].ring));
+    check(disk->queues[0].ring->config.interrupt(disk->queues[0].ring));
     check_equal(block.config.ops->reset(&block), 0);
     block.config.ops->submit(&block, &batch);
     check(fifo_is_empty(&batch));
@@ -362,21 +378,21 @@ static void test_lies(void)
     struct virtio_blk *disk = start(64, ALL_OF_QEMU);
     submit_eight();
     device_take();
-    fd_push(&m.fd, 63, 1);
+    fd_push(&m.fds[0], 63, 1);
     interrupt(disk);
     check_equal(count_finished(BLOCK_OK), 0);
-    check_equal(disk->queue.state, VIRTIO_BLK_DOWN);
+    check_equal(disk->queues[0].state, VIRTIO_BLK_DOWN);
     run_works();
     device_do_all(disk);
     check_equal(count_finished(BLOCK_OK), 8);
     check_equal(disk->resets, 1);
 
     uint32_t rounds = 0, retried = 0, gone = 0;
-    while (disk->queue.state == VIRTIO_BLK_UP && rounds++ < 100) {
-        if (virtqueue_is_idle(disk->queue.ring))
+    while (disk->queues[0].state == VIRTIO_BLK_UP && rounds++ < 100) {
+        if (virtqueue_is_idle(disk->queues[0].ring))
             submit_eight();
         device_take();
-        fd_push(&m.fd, 63, 1);
+        fd_push(&m.fds[0], 63, 1);
         interrupt(disk);
         run_works();
         struct fifo_node *node;
@@ -386,7 +402,7 @@ static void test_lies(void)
             gone += status == BLOCK_GONE;
         }
     }
-    check(rounds < 20 && retried > 0 && gone > 0 && disk->queue.state == VIRTIO_BLK_GONE);
+    check(rounds < 20 && retried > 0 && gone > 0 && disk->queues[0].state == VIRTIO_BLK_GONE);
     stop(disk);
 }
 
@@ -415,6 +431,188 @@ static void test_config_change(void)
     m.device.driver->config_changed(&m.device); /* after a failed probe */
 }
 
+/* ---- Several queues ------------------------------------------------------------------------------------
+ */
+
+static uint8_t many_data[512];
+static struct block_request many[40];
+
+/* `count` requests for different sectors, into `batch`. */
+static void make_many(struct fifo *batch, uint32_t count)
+{
+    fifo_init(batch);
+    for (uint32_t i = 0; i < count; i++) {
+        many[i] = make_request(BLOCK_READ, i, many_data, 512);
+        push(batch, &many[i]);
+    }
+}
+
+static uint32_t held_of(uint32_t queue)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < m.held_count; i++)
+        count += m.held[i].queue == queue;
+    return count;
+}
+
+/* A CPU keeps to its queue, with its doorbell and its interrupt. */
+static void test_queue_of_cpu(void)
+{
+    struct virtio_blk *disk = start_queues(2, 64, ALL_OF_QEMU);
+    for (uint32_t cpu = 0; cpu < 4; cpu++) { /* two of them share each */
+        uint64_t before = disk->queues[cpu % 2].interrupts, others = disk->queues[1 - cpu % 2].interrupts;
+        host_cpu_id = cpu;
+        struct fifo batch;
+        make_many(&batch, 3);
+        block.config.ops->submit(&block, &batch);
+        check(fifo_is_empty(&batch));
+        device_take();
+        check_equal(held_of(cpu % 2), 3);
+        check_equal(m.held_count, 3);
+        device_do_all(disk);
+        check_equal(count_finished(BLOCK_OK), 3);
+        check_equal(disk->queues[cpu % 2].interrupts, before + 1);
+        check_equal(disk->queues[1 - cpu % 2].interrupts, others);
+    }
+    uint64_t kicks, interrupts;
+    block.config.ops->counts(&block, &kicks, &interrupts);
+    check(kicks == 4 && interrupts == 4);
+    stop(disk);
+}
+
+/* What is too much for one queue goes to the others; only when all are full something is left (R5). */
+static void test_full_queue(void)
+{
+    struct virtio_blk *disk = start_queues(2, 8, ALL_OF_QEMU);
+    struct fifo batch;
+    make_many(&batch, 20);
+    uint32_t bells = m.notifies;
+    block.config.ops->submit(&block, &batch);
+    check(batch.head == &many[16].node);
+    check_equal(m.notifies, bells + 2);
+    device_take();
+    check(held_of(0) == 8 && held_of(1) == 8);
+    for (uint32_t i = 0; i < m.held_count; i++) { /* one of queue 1 makes room for one, from CPU 0 too */
+        if (m.held[i].queue == 1) {
+            device_complete(i);
+            break;
+        }
+    }
+    interrupt(disk);
+    check_equal(count_finished(BLOCK_OK), 1);
+    block.config.ops->submit(&block, &batch);
+    check(batch.head == &many[17].node);
+    for (unsigned rounds = 0; !block.config.ops->is_idle(&block) && rounds < 10; rounds++) {
+        device_do_all(disk);
+        block.config.ops->submit(&block, &batch);
+    }
+    check_equal(count_finished(BLOCK_OK), 19);
+    stop(disk);
+}
+
+/* A lie on one queue resets the device; what was in flight on all of them is replayed, each queue's in order.
+ */
+static void test_lie_on_one_queue(void)
+{
+    for (uint32_t liar = 0; liar < 2; liar++) {
+        struct virtio_blk *disk = start_queues(2, 64, ALL_OF_QEMU);
+        struct fifo batch;
+        make_many(&batch, 16);
+        for (uint32_t i = 0; i < 16; i++) {
+            struct fifo one;
+            fifo_init(&one);
+            fifo_push(&one, fifo_pop(&batch));
+            host_cpu_id = i % 2;
+            block.config.ops->submit(&block, &one);
+        }
+        device_take();
+        device_complete(5);
+        fd_push(&m.fds[liar], 63, 1);
+        interrupt(disk);
+        uint32_t done = count_finished(BLOCK_OK);
+        check(disk->queues[liar].state == VIRTIO_BLK_DOWN && disk->queues[1 - liar].state == VIRTIO_BLK_UP);
+        run_works();
+        check_equal(disk->resets, 1);
+        virtio_blk_foreach_queue (disk, queue)
+            check_equal(queue->state, VIRTIO_BLK_UP);
+        check(restarts == 1 && m.enabled == 2);
+        done += count_finished(BLOCK_OK);
+        device_take();
+        check_equal(m.held_count + done, 16);
+        check(done <= 1);
+        uint64_t last[2] = {0, 0};
+        for (uint32_t i = 0; i < m.held_count; i++) {
+            uint64_t sector = ((struct virtio_blk_req_header *)m.held[i].chain.buffers[0].data)->sector;
+            uint32_t queue = m.held[i].queue;
+            check(sector % 2 == queue && (sector > last[queue] || sector < 2));
+            last[queue] = sector;
+        }
+        device_do_all(disk);
+        check_equal(count_finished(BLOCK_OK), 16 - done);
+        stop(disk);
+    }
+}
+
+/* While it is down no queue takes anything, and when it has gone each answers so. */
+static void test_queues_down_and_gone(void)
+{
+    struct virtio_blk *disk = start_queues(2, 64, ALL_OF_QEMU);
+    struct fifo batch;
+    make_many(&batch, 2);
+    mutex_lock(&disk->mutex);
+    virtio_blk_set_state(disk, VIRTIO_BLK_DOWN);
+    mutex_unlock(&disk->mutex);
+    block.config.ops->submit(&block, &batch);
+    check(batch.head == &many[0].node && block.config.ops->is_idle(&block));
+    check_equal(block.config.ops->reset(&block), 0);
+    block.config.ops->submit(&block, &batch);
+    check(fifo_is_empty(&batch));
+    host_cpu_id = 1;
+    struct block_request more = make_request(BLOCK_READ, 9, many_data, 512);
+    submit(&more, 1);
+    m.resets_left = 0;
+    check_equal(-block.config.ops->reset(&block), ETIMEDOUT);
+    check_equal(count_finished(BLOCK_GONE), 3);
+    submit(&more, 1);
+    check_equal(count_finished(BLOCK_GONE), 1);
+    m.reset_reads = 0;
+    m.resets_left = -1;
+    stop(disk);
+}
+
+/* The late look and polling see all queues. */
+static void test_looks_at_all_queues(void)
+{
+    struct virtio_blk *disk = start_queues(2, 64, ALL_OF_QEMU);
+    struct block_request request = make_request(BLOCK_READ, 9, many_data, 512);
+    host_cpu_id = 1;
+    submit(&request, 1);
+    device_take();
+    device_complete(0); /* its interrupt is lost */
+    block.config.ops->late(&block);
+    check_equal(count_finished(BLOCK_OK), 1);
+    check(disk->queues[1].late_found == 1 && disk->queues[0].late_found == 0);
+    submit(&request, 1);
+    m.fds[1].is_awake = false; /* its doorbell is lost */
+    block.config.ops->late(&block);
+    device_do_all(disk);
+    check_equal(count_finished(BLOCK_OK), 1);
+
+    block.config.ops->set_polling(&block, true);
+    virtio_blk_foreach_queue (disk, queue)
+        check(queue->is_polling);
+    submit(&request, 1);
+    device_take();
+    device_complete(0);
+    block.config.ops->poll(&block);
+    check_equal(count_finished(BLOCK_OK), 1);
+    block.config.ops->set_polling(&block, false);
+    submit(&request, 1);
+    device_do_all(disk);
+    check_equal(count_finished(BLOCK_OK), 1);
+    stop(disk);
+}
+
 int main(void)
 {
     for (uint32_t i = 0; i < sizeof(disk_data); i++)
@@ -428,5 +626,10 @@ int main(void)
     test_gone();
     test_lies();
     test_config_change();
+    test_queue_of_cpu();
+    test_full_queue();
+    test_lie_on_one_queue();
+    test_queues_down_and_gone();
+    test_looks_at_all_queues();
     return check_finish();
 }

@@ -13,10 +13,11 @@ static void test_negotiation(void)
                 BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) |
                     BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_ANY_LAYOUT) |
                     BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) |
-                    BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY));
+                    BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY) |
+                    BIT(VIRTIO_BLK_F_MQ));
     virtio_features_text(&m.device, text, sizeof(text));
     check(strstr(text, "+VERSION_1") && strstr(text, "-RING_PACKED") && strstr(text, "-BIT_50"));
-    check(strstr(text, "+FLUSH") && strstr(text, "-MQ") && !strstr(text, "+BIT_"));
+    check(strstr(text, "+FLUSH") && strstr(text, "+MQ") && strstr(text, "-SCSI") && !strstr(text, "+BIT_"));
     check(memcmp(m.history, steps, sizeof(steps)) == 0 && m.writes == sizeof(steps));
     check(block.config.is_read_only);
     char small[8];
@@ -91,7 +92,7 @@ static void test_limits(void)
     check_equal(block.config.limits.max_segments, 2);
     stop(disk);
     disk = start(100, ALL_OF_QEMU & ~BIT(VIRTIO_F_INDIRECT_DESC)); /* no power of two */
-    check_equal(disk->queue.ring->size, 64);
+    check_equal(disk->queues[0].ring->size, 64);
     check_equal(block.config.limits.depth, 21);
     stop(disk);
     disk = start(64, ALL_OF_QEMU & ~BIT(VIRTIO_BLK_F_SEG_MAX));
@@ -144,14 +145,14 @@ static void test_legacy_queue_size(void)
     transport.is_queue_size_fixed = true;
     virtio_settings.queue_size = 64;
     struct virtio_blk *disk = start_prepared();
-    check_equal(disk->queue.ring->size, 256);
+    check_equal(disk->queues[0].ring->size, 256);
     check_equal(block.config.limits.depth, 64);
     stop(disk);
     prepare_legacy(256, ALL_OF_QEMU & ~BIT(VIRTIO_F_INDIRECT_DESC));
     transport.is_queue_size_fixed = true;
     virtio_settings.queue_size = 64;
     disk = start_prepared();
-    check_equal(disk->queue.ring->size, 256);
+    check_equal(disk->queues[0].ring->size, 256);
     check_equal(block.config.limits.depth, 21);
     stop(disk);
     for (size_t i = 0; i < ARRAY_SIZE(useless); i++) {
@@ -173,8 +174,8 @@ static void test_legacy_layout(void)
     struct block_request write = make_request(BLOCK_WRITE, 3, disk_data, 512);
     submit(&write, 1);
     device_take();
-    check(m.held_count == 1 && m.held[0].count == 3);
-    check(m.held[0].buffers[0].bytes == 16 && m.held[0].buffers[2].bytes == 1);
+    check(m.held_count == 1 && m.held[0].chain.count == 3);
+    check(m.held[0].chain.buffers[0].bytes == 16 && m.held[0].chain.buffers[2].bytes == 1);
     device_do_all(disk);
     stop(disk);
 }
@@ -210,14 +211,62 @@ static void test_slow_death(void)
     check_equal(count_finished(BLOCK_OK), 1);
 
     /* Its queues are left to it. */
-    struct virtqueue *ring = disk->queue.ring;
+    struct virtqueue *ring = disk->queues[0].ring;
     m.reset_reads = -1;
     virtio_device_destroy_queues(&m.device);
     check_equal(m.device.queue_count, 0);
     check(virtqueue_is_consistent(ring)); /* the sanitizer knows whether it is still there */
     virtqueue_destroy(ring);
-    free(disk->queue.slots);
+    virtio_blk_free_queues(disk);
     free(disk);
+}
+
+/* ---- How many queues ------------------------------------------------------------------------------------
+ */
+
+/* The device names `named` queues and has rings for `rings`, on `cpus` CPUs. */
+static void expect_queues(uint32_t named, uint32_t rings, uint32_t cpus, uint32_t setting, uint32_t expected)
+{
+    prepare_queues(rings, 64, ALL_OF_QEMU);
+    m.config[offsetof(struct virtio_blk_config, num_queues)] = (uint8_t)named;
+    host_cpu_count = cpus;
+    virtio_settings.queues = setting;
+    struct virtio_blk *disk = start_prepared();
+    check_equal(disk->queue_count, expected);
+    check_equal(m.enabled, expected);
+    check_equal(block.config.limits.depth, 64 * expected);
+    for (uint32_t cpu = 0; cpu < CPU_MAX; cpu++)
+        check(disk->queue_of_cpu[cpu] == &disk->queues[cpu % expected]);
+    stop(disk);
+}
+
+static void test_queue_counts(void)
+{
+    expect_queues(4, 4, 4, 16, 4);
+    expect_queues(4, 4, 2, 16, 2);
+    expect_queues(2, 2, 4, 16, 2);
+    expect_queues(4, 4, 4, 3, 3);
+    expect_queues(4, 4, 4, 1, 1);
+    expect_queues(0, 4, 4, 16, 1);   /* it says none: one there must be */
+    expect_queues(40, 2, 32, 16, 2); /* it names more than it has */
+    prepare_queues(4, 64, ALL_OF_QEMU);
+    m.offered &= ~BIT(VIRTIO_BLK_F_MQ);
+    struct virtio_blk *disk = start_prepared();
+    check_equal(disk->queue_count, 1);
+    stop(disk);
+    prepare_queues(3, 64, ALL_OF_QEMU);
+    m.queue_sizes[2] = 8; /* of another size: not used */
+    disk = start_prepared();
+    check_equal(disk->queue_count, 2);
+    stop(disk);
+}
+
+static void test_queues_without_interrupts(void)
+{
+    prepare_queues(4, 64, ALL_OF_QEMU);
+    m.connect_error = -ENODEV;
+    expect_refused(ENODEV);
+    check_equal(m.enabled, 0);
 }
 
 int main(void)
@@ -230,5 +279,7 @@ int main(void)
     test_legacy_layout();
     test_legacy_config();
     test_slow_death();
+    test_queue_counts();
+    test_queues_without_interrupts();
     return check_finish();
 }

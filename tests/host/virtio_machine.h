@@ -15,6 +15,7 @@
 #include "fake_device.h"
 
 #define DISK_SECTORS 256u
+#define QUEUES       4u /* that there is room for */
 
 /* ---- The device behind the transport ---------------------------------------------------------------- */
 
@@ -28,10 +29,14 @@ static struct machine {
     int resets_left; /* after so many resets it answers no more; below 0: always */
     uint8_t config[64];
     uint32_t generation, config_changes; /* the configuration changes under the reader, so many times */
-    uint32_t queue_size, enabled, connects, disconnects, notifies;
+    uint32_t queue_sizes[QUEUES];        /* 0: no such queue */
+    uint32_t enabled, connects, disconnects, notifies;
     int connect_error;
-    struct fake_device fd;
-    struct fd_chain held[1024];
+    struct fake_device fds[QUEUES]; /* its side of each queue */
+    struct held {
+        uint32_t queue;
+        struct fd_chain chain;
+    } held[1024]; /* taken from any queue, not completed */
     uint32_t held_count;
     uint8_t answer; /* the status that it writes */
 } m;
@@ -98,7 +103,7 @@ static inline uint32_t config_generation(struct virtio_device *device)
 static inline uint32_t queue_size(struct virtio_device *device, uint32_t index)
 {
     (void)device;
-    return index == 0 ? m.queue_size : 0;
+    return index < QUEUES ? m.queue_sizes[index] : 0;
 }
 
 static inline int interrupts_connect(struct virtio_device *device)
@@ -119,19 +124,19 @@ static inline int queue_enable(struct virtio_device *device, struct virtqueue *q
     check_equal(device->features >> VIRTIO_F_VERSION_1 & 1, !device->transport->is_legacy);
     check_equal((m.status & VIRTIO_STATUS_FEATURES_OK) != 0, !device->transport->is_legacy);
     check(!(m.status & VIRTIO_STATUS_DRIVER_OK));
-    fd_attach(&m.fd, queue);
-    check(m.fd.avail->idx == 0 && m.fd.used->idx == 0);
+    struct fake_device *fd = &m.fds[queue->config.index];
+    fd_attach(fd, queue);
+    check(fd->avail->idx == 0 && fd->used->idx == 0);
     m.enabled++;
-    fd_sleep(&m.fd);
+    fd_sleep(fd);
     return 0;
 }
 
 static inline void notify(struct virtqueue *queue)
 {
-    (void)queue;
     check(m.status & VIRTIO_STATUS_DRIVER_OK); /* 3.1.1: not before */
     m.notifies++;
-    fd_notify(&m.fd);
+    fd_notify(&m.fds[queue->config.index]);
 }
 
 static inline bool isolate(struct virtio_device *device)
@@ -248,7 +253,8 @@ void block_complete(struct block_device *device, struct fifo *leaders)
 {
     const struct virtio_blk *disk = device->config.driver;
     check(device == &block);
-    check(!spin_is_locked(&disk->queue.ring->lock)); /* it may submit: hazard 14 */
+    virtio_blk_foreach_queue (disk, queue)
+        check(!spin_is_locked(&queue->ring->lock)); /* it may submit: hazard 14 */
     fifo_foreach (node, leaders) {
         struct block_request *request = container_of(node, struct block_request, node);
         check(request->phase == 1 && request->status != BLOCK_PENDING); /* R1 */
@@ -321,13 +327,16 @@ static inline void prepare(uint32_t size, uint64_t offered)
     m.offered = offered;
     m.has_features_ok = true;
     m.resets_left = -1;
-    m.queue_size = size;
+    m.queue_sizes[0] = size;
     set_config(DISK_SECTORS, 254, 512);
     is_registered = false;
     register_error = 0;
     restarts = 0;
     completed_before_reset_ended = 0;
     virtio_settings.queue_size = 1024;
+    virtio_settings.queues = VIRTQUEUES_MAX;
+    host_cpu_id = 0;
+    host_cpu_count = 1;
     fifo_init(&finished);
     fifo_init(&works);
     m.answer = VIRTIO_BLK_S_OK;
@@ -347,6 +356,24 @@ static inline struct virtio_blk *start(uint32_t size, uint64_t offered)
     return start_prepared();
 }
 
+/* A device of several queues of `size`, on as many CPUs. */
+static inline void prepare_queues(uint32_t count, uint32_t size, uint64_t offered)
+{
+    prepare(size, offered | BIT(VIRTIO_BLK_F_MQ));
+    for (uint32_t i = 0; i < count; i++)
+        m.queue_sizes[i] = size;
+    m.config[offsetof(struct virtio_blk_config, num_queues)] = (uint8_t)count;
+    host_cpu_count = count;
+}
+
+static inline struct virtio_blk *start_queues(uint32_t count, uint32_t size, uint64_t offered)
+{
+    prepare_queues(count, size, offered);
+    struct virtio_blk *disk = start_prepared();
+    check(disk->queue_count == count && m.enabled == count);
+    return disk;
+}
+
 /* The interface of before 1.0, with the features that it can have. */
 static inline void prepare_legacy(uint32_t size, uint64_t offered)
 {
@@ -359,10 +386,10 @@ static inline void prepare_legacy(uint32_t size, uint64_t offered)
 static inline void stop(struct virtio_blk *disk)
 {
     check(block.config.ops->is_idle(&block)); /* R2 */
-    check(virtqueue_is_consistent(disk->queue.ring));
+    virtio_blk_foreach_queue (disk, queue)
+        check(virtqueue_is_idle(queue->ring) && virtqueue_is_consistent(queue->ring));
     virtio_device_destroy_queues(&m.device);
-    free(disk->queue.slots);
-    free(disk->queue.bounce);
+    virtio_blk_free_queues(disk);
     free(disk);
 }
 
@@ -400,10 +427,14 @@ static inline void submit(struct block_request *requests, uint32_t count)
     check(fifo_is_empty(&batch));
 }
 
+/* Of the queues that ask for it. */
 static inline void interrupt(struct virtio_blk *disk)
 {
-    if (fd_must_interrupt(&m.fd))
-        disk->queue.ring->config.interrupt(disk->queue.ring);
+    for (uint32_t i = 0; i < disk->queue_count; i++) {
+        struct virtqueue *ring = disk->queues[i].ring;
+        if (fd_must_interrupt(&m.fds[i]))
+            ring->config.interrupt(ring);
+    }
 }
 
 /* Moves `bytes` between the chain's buffers (from its `skip`th readable or writable byte on) and `flat`. */
@@ -435,7 +466,7 @@ static inline uint32_t total(const struct fd_chain *chain, bool is_writable)
 }
 
 /* Does what the chain says, whatever its framing, and gives it back with m.answer. */
-static inline void serve(const struct fd_chain *chain)
+static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
 {
     struct virtio_blk_req_header header;
     uint32_t in = total(chain, true), out = total(chain, false);
@@ -465,24 +496,32 @@ static inline void serve(const struct fd_chain *chain)
     }
     if (m.answer != 0xff)
         transfer(chain, true, in - 1, &m.answer, 1);
-    fd_push(&m.fd, chain->id, in);
+    fd_push(fd, chain->id, in);
+}
+
+static inline void take_from(uint32_t queue)
+{
+    struct fake_device *fd = &m.fds[queue];
+    while (fd->is_awake) {
+        while (fd_pop(fd, &m.held[m.held_count].chain))
+            m.held[m.held_count++].queue = queue;
+        fd_sleep(fd);
+    }
 }
 
 static inline void device_take(void)
 {
-    while (m.fd.is_awake) {
-        while (fd_pop(&m.fd, &m.held[m.held_count]))
-            m.held_count++;
-        fd_sleep(&m.fd);
-    }
+    for (uint32_t i = 0; i < QUEUES; i++)
+        take_from(i);
 }
 
 /* Completes the `index`th of what it holds. */
 static inline void device_complete(uint32_t index)
 {
     check(index < m.held_count);
-    serve(&m.held[index]);
-    m.held[index] = m.held[--m.held_count];
+    struct held *held = &m.held[index];
+    serve(&m.fds[held->queue], &held->chain);
+    *held = m.held[--m.held_count];
 }
 
 static inline void device_do_all(struct virtio_blk *disk)

@@ -19,6 +19,7 @@
 #include <time.h>
 
 uint64_t host_clock_ns;
+uint32_t host_cpu_id, host_cpu_count = 1;
 struct thread host_thread;
 void (*host_idle)(void);
 void (*host_before_sleep)(void);

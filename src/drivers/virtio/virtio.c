@@ -18,7 +18,8 @@
 #define QUEUE_SIZE_DEFAULT 256u
 
 CMDLINE_KEY(virtio_queue_size, "virtio.queue_size", "2..1024", "entries of each virtqueue (default 256)");
-CMDLINE_KEY(virtio_queues, "virtio.queues", "N", "use at most N request queues of a device");
+CMDLINE_KEY(virtio_queues, "virtio.queues", "N",
+            "use at most N request queues of a device (default: one a CPU)");
 CMDLINE_KEY(virtio_packed, "virtio.packed", "0/1", "accept the packed ring");
 CMDLINE_KEY(virtio_indirect, "virtio.indirect", "0/1", "accept indirect descriptors");
 CMDLINE_KEY(virtio_event_idx, "virtio.event_idx", "0/1", "accept the event index");

@@ -2,7 +2,7 @@
 /* The virtio disk (virtio 1.2, 5.2): found by the core, it becomes vd0, vd1, … of the block layer.
  *
  * Here: configuration, limits, registration, the change of capacity at run time. The path of a request is in
- * virtio_blk_queue.c. Thread context, but for config_changed. */
+ * virtio_blk_queue.c, the queues' making in virtio_blk_setup.c. Thread context, but for config_changed. */
 #include <kernel/base/bits.h>
 #include <kernel/heap.h>
 #include <kernel/log.h>
@@ -22,7 +22,7 @@ static const struct virtio_feature features[] = {
     {VIRTIO_BLK_F_FLUSH, true, "FLUSH"},
     {VIRTIO_BLK_F_TOPOLOGY, true, "TOPOLOGY"},
     {VIRTIO_BLK_F_CONFIG_WCE, false, "CONFIG_WCE"},
-    {VIRTIO_BLK_F_MQ, false, "MQ"},
+    {VIRTIO_BLK_F_MQ, true, "MQ"},
     {VIRTIO_BLK_F_DISCARD, false, "DISCARD"},
     {VIRTIO_BLK_F_WRITE_ZEROES, false, "WRITE_ZEROES"},
     {VIRTIO_BLK_F_LIFETIME, false, "LIFETIME"},
@@ -35,6 +35,7 @@ struct config_copy {
     uint64_t capacity;
     uint32_t size_max, seg_max, blk_size;
     uint8_t physical_block_exp;
+    uint16_t num_queues;
 };
 
 static void read_config(struct virtio_device *device, void *context)
@@ -45,6 +46,7 @@ static void read_config(struct virtio_device *device, void *context)
     copy->seg_max = virtio_config_read(device, CONFIG(seg_max), 4);
     copy->blk_size = virtio_config_read(device, CONFIG(blk_size), 4);
     copy->physical_block_exp = (uint8_t)virtio_config_read(device, CONFIG(physical_block_exp), 1);
+    copy->num_queues = (uint16_t)virtio_config_read(device, CONFIG(num_queues), 2);
 }
 
 /* 512 unless the device names another size that can be. */
@@ -75,8 +77,8 @@ static uint16_t max_segments(const struct virtio_device *device, const struct co
     return (uint16_t)(queue_size > 2 ? MIN(segments, queue_size - 2) : VIRTIO_BLK_SEGMENTS_MAX);
 }
 
-/* With chains of at least `shortest` descriptors each, as many requests as the ring can hold, or as one of
- * the size asked for could, where that cannot be had. */
+/* With chains of at least `shortest` descriptors each, as many requests as a ring can hold, or as one of the
+ * size asked for could, where that cannot be had. */
 static uint32_t ring_depth(const struct virtio_device *device, uint32_t queue_size, uint32_t shortest)
 {
     uint32_t entries = MIN(queue_size, virtio_settings.queue_size);
@@ -110,7 +112,7 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
     disk->limits = (struct block_limits){
         .logical_block_bytes = logical,
         .physical_block_bytes = physical_block_bytes(device, copy, logical),
-        .depth = ring_depth(device, queue_size, needs_bounce ? 2 : 3),
+        .depth = disk->queue_count * ring_depth(device, queue_size, needs_bounce ? 2 : 3),
         .max_segments = max_segments(device, copy, queue_size),
         .max_segment_bytes = has_size_max ? copy->size_max : (uint32_t)MIB(4),
         .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
@@ -163,34 +165,51 @@ static void describe(struct block_device *block)
     virtio_device_describe(disk->device);
 }
 
-static void dump(struct block_device *block)
+static void dump_queue(const char *name, const struct virtio_blk_queue *queue)
 {
     static const char *const states[] = {[VIRTIO_BLK_UP] = "up",
                                          [VIRTIO_BLK_DOWN] = "down",
                                          [VIRTIO_BLK_RAW] = "raw",
                                          [VIRTIO_BLK_GONE] = "gone"};
-    struct virtio_blk *disk = block_device_driver(block);
-    struct virtio_blk_queue *queue = &disk->queue;
-    log_info(block_device_name(block),
-             "%s, %s, %u resets, %llu interrupts, %llu bad statuses, %llu found late, %llu doorbells again",
-             disk->device->name, states[queue->state], disk->resets, (unsigned long long)queue->interrupts,
+    log_info(name, "%s: %s, %llu interrupts, %llu bad statuses, %llu found late, %llu doorbells again",
+             queue->ring->config.name, states[queue->state], (unsigned long long)queue->interrupts,
              (unsigned long long)queue->bad_statuses, (unsigned long long)queue->late_found,
              (unsigned long long)queue->late_bells);
     virtqueue_dump(queue->ring);
 }
 
+static void dump(struct block_device *block)
+{
+    struct virtio_blk *disk = block_device_driver(block);
+    log_info(block_device_name(block), "%s, %u queues, %u resets", disk->device->name, disk->queue_count,
+             disk->resets);
+    virtio_blk_foreach_queue (disk, queue)
+        dump_queue(block_device_name(block), queue);
+}
+
 static void counts(struct block_device *block, uint64_t *kicks, uint64_t *interrupts)
 {
     struct virtio_blk *disk = block_device_driver(block);
-    *kicks = disk->queue.ring->kicks;
-    *interrupts = disk->queue.interrupts;
+    *kicks = *interrupts = 0;
+    virtio_blk_foreach_queue (disk, queue) {
+        *kicks += queue->ring->kicks;
+        *interrupts += queue->interrupts;
+    }
+}
+
+static bool is_queue_idle(const struct virtio_blk_queue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    return virtqueue_is_idle(queue->ring); /* R2 */
 }
 
 static bool is_idle(struct block_device *block)
 {
-    struct virtqueue *ring = ((struct virtio_blk *)block_device_driver(block))->queue.ring;
-    SPIN_SCOPED_IRQ(&ring->lock);
-    return virtqueue_is_idle(ring); /* R2 */
+    struct virtio_blk *disk = block_device_driver(block);
+    bool is_idle = true;
+    virtio_blk_foreach_queue (disk, queue)
+        is_idle &= is_queue_idle(queue);
+    return is_idle;
 }
 
 static const struct block_device_ops ops = {
@@ -208,38 +227,23 @@ static const struct block_device_ops ops = {
 
 /* ---- Probing ---------------------------------------------------------------------------------------- */
 
-static int create_queue(struct virtio_blk *disk, uint32_t queue_size)
+static void log_queue(const struct virtio_blk *disk, uint32_t index)
 {
-    struct virtio_blk_queue *queue = &disk->queue;
-    struct virtqueue_config config = {
-        .size = (uint16_t)queue_size,
-        .chain_max = (uint16_t)(queue_size > 2 ? disk->limits.max_segments + 2 : 2),
-        .interrupt = virtio_blk_interrupt,
-        .broken = virtio_blk_broken,
-        .context = queue,
-    };
-    queue->disk = disk;
-    queue->slots = heap_alloc_zeroed(queue_size * sizeof(*queue->slots));
-    if (queue_size == 2)
-        queue->bounce = heap_alloc_zeroed((size_t)queue_size * VIRTIO_BLK_BOUNCE_STRIDE);
-    if (!queue->slots || (queue_size == 2 && !queue->bounce))
-        return -ENOMEM;
-    queue->slots_dma = dma_address(queue->slots);
-    int error = virtio_device_create_queues(disk->device, &config, 1);
-    if (error == 0)
-        queue->ring = disk->device->queues[0];
-    return error;
+    const struct virtqueue *ring = disk->queues[index].ring;
+    char text[64];
+    disk->device->transport->interrupt_text(ring, text, sizeof(text));
+    log_info(block_device_name(disk->block), "queue %u: %u entries, %s, %s", index, ring->size,
+             ring->ops->name, text);
 }
 
 static void log_disk(const struct virtio_blk *disk)
 {
     const char *name = block_device_name(disk->block);
-    const struct virtqueue *ring = disk->queue.ring;
     uint64_t sectors = block_device_sectors(disk->block);
-    char text[64];
-    disk->device->transport->interrupt_text(ring, text, sizeof(text));
-    log_info(name, "%s on %s; queue 0: %u entries, %s, %s", disk->device->name, disk->device->where,
-             ring->size, ring->ops->name, text);
+    log_info(name, "%s on %s, %u of %u queues", disk->device->name, disk->device->where, disk->queue_count,
+             disk->device_queues);
+    for (uint32_t i = 0; i < disk->queue_count; i++)
+        log_queue(disk, i);
     log_info(name, "%llu sectors (%llu MiB), blocks of %u bytes, at most %u segments and %u in flight%s%s",
              (unsigned long long)sectors, (unsigned long long)(sectors >> 11),
              disk->limits.logical_block_bytes, disk->limits.max_segments, disk->limits.depth,
@@ -268,18 +272,27 @@ static int register_disk(struct virtio_blk *disk, const struct config_copy *copy
     return 0;
 }
 
+/* What the device says of itself, as far as it can be used. */
+static int configure(struct virtio_blk *disk, struct config_copy *copy, uint32_t queue_size)
+{
+    struct virtio_device *device = disk->device;
+    virtio_config_snapshot(device, read_config, copy, sizeof(*copy));
+    disk->is_read_only = virtio_has_feature(device, VIRTIO_BLK_F_RO);
+    disk->has_flush = virtio_has_feature(device, VIRTIO_BLK_F_FLUSH);
+    disk->device_queues = virtio_has_feature(device, VIRTIO_BLK_F_MQ) ? MAX(copy->num_queues, 1u) : 1;
+    disk->queue_count = virtio_blk_count_queues(device, disk->device_queues, queue_size);
+    return set_limits(disk, copy, queue_size);
+}
+
 static int start(struct virtio_blk *disk)
 {
     struct config_copy copy;
     uint32_t queue_size = virtio_queue_size(disk->device, 0);
     if (queue_size == 0)
         return -EOPNOTSUPP;
-    virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy));
-    disk->is_read_only = virtio_has_feature(disk->device, VIRTIO_BLK_F_RO);
-    disk->has_flush = virtio_has_feature(disk->device, VIRTIO_BLK_F_FLUSH);
-    int error = set_limits(disk, &copy, queue_size);
+    int error = configure(disk, &copy, queue_size);
     if (error == 0)
-        error = create_queue(disk, queue_size);
+        error = virtio_blk_create_queues(disk, queue_size);
     if (error)
         return error;
     virtio_device_ready(disk->device);
@@ -302,8 +315,7 @@ static int probe(struct virtio_device *device)
     int error = start(disk);
     if (error) {
         device->driver_data = NULL;
-        heap_free(disk->queue.slots);
-        heap_free(disk->queue.bounce);
+        virtio_blk_free_queues(disk);
         heap_free(disk);
     }
     return error;

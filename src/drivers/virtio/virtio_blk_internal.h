@@ -2,15 +2,21 @@
 /* The virtio disk, shared by its files:
  *     virtio_blk.c        finding, configuration, registration, what people ask
  *     virtio_blk_queue.c  the path of a request, both ways
+ *     virtio_blk_setup.c  how many queues, and their memory
  *     virtio_blk_bounce.c requests on a ring of two descriptors
  *     virtio_blk_reset.c  reset and replay
  *     virtio_blk_raw.c    mode=raw
  *
- * Locks: the ring's (queue->ring->lock), taken by submitters and by the interrupt; never held over a call of
- * the block layer. disk->mutex: one reset or raw run at a time; taken before the ring's. */
+ * As many queues as the device has, up to one a CPU. A queue is a ring with slots, lock and interrupt of its
+ * own: CPU n submits to queue n % count, whose vector is on CPU n, so that CPUs share nothing but the device.
+ * Only what does not fit there goes to the others.
+ *
+ * Locks: a ring's (queue->ring->lock), taken by submitters and by the interrupt; never two of them, and never
+ * held over a call of the block layer. disk->mutex: one reset or raw run at a time; taken before a ring's. */
 #ifndef VIRTIO_BLK_INTERNAL_H
 #define VIRTIO_BLK_INTERNAL_H
 
+#include <arch/cpu.h>
 #include <drivers/block/block.h>
 #include <drivers/virtio/virtio.h>
 #include <drivers/virtio/virtio_blk_spec.h>
@@ -34,7 +40,7 @@ _Static_assert(sizeof(struct virtio_blk_slot) == 32, "indexed by a shift on the 
 struct virtio_blk_tag {
     union {
         struct {
-            uint32_t order;   /* of submission, wrapping: replays keep it */
+            uint32_t order;   /* of submission to its queue, wrapping: replays keep it */
             uint32_t replays; /* so far */
         };
         uint64_t order_and_replays;
@@ -45,12 +51,13 @@ _Static_assert(sizeof(struct virtio_blk_tag) <= BLOCK_DRIVER_BYTES, "it lives th
 /* UP -> DOWN     reset starts, or the ring was lied to     (virtio_blk_reset.c, virtio_blk_broken)
  * DOWN -> UP     reset done, replays sent                  (virtio_blk_reset.c)
  * DOWN -> GONE   it cannot be started again                (virtio_blk_reset.c)
- * UP <-> RAW     the bare ring is driven by one thread     (virtio_blk_raw.c) */
+ * UP <-> RAW     the bare ring is driven by one thread     (virtio_blk_raw.c)
+ * UP <-> DOWN    another queue is RAW                      (virtio_blk_raw.c) */
 enum virtio_blk_state { VIRTIO_BLK_UP, VIRTIO_BLK_DOWN, VIRTIO_BLK_RAW, VIRTIO_BLK_GONE };
 
 struct virtio_blk_raw;
 
-/* Lock legend: I constant after probe; q the ring's lock; m disk->mutex. */
+/* Lock legend: I constant after probe; q the ring's lock; m disk->mutex. Two cache lines each. */
 struct virtio_blk_queue {
     struct virtqueue *ring;          /* I */
     struct virtio_blk_slot *slots;   /* I: one an id; shared with the device */
@@ -64,20 +71,36 @@ struct virtio_blk_queue {
     struct virtio_blk_raw *raw;      /* q: while RAW */
     uint64_t bad_statuses;           /* q: completions with a status that is none */
     uint64_t late_found, late_bells; /* q: completions without interrupt; doorbells rung again */
+    struct fifo replays;             /* m: what was in flight when a reset began */
+    uint8_t padding[16];
 };
+_Static_assert(sizeof(struct virtio_blk_queue) == 2 * CACHE_LINE_BYTES, "queues share no cache line");
 
 struct virtio_blk {
-    struct virtio_device *device;  /* I */
-    struct block_device *block;    /* I: NULL until registered */
-    struct virtio_blk_queue queue; /* one queue: what its fields say */
-    struct block_limits limits;    /* I */
-    bool is_read_only, has_flush;  /* I */
+    struct virtio_device *device;                   /* I */
+    struct block_device *block;                     /* I: NULL until registered */
+    struct virtio_blk_queue *queue_of_cpu[CPU_MAX]; /* I: where each CPU submits */
+    struct virtio_blk_queue *queues;                /* I: queue_count of them */
+    uint32_t queue_count, device_queues;            /* I: used, of so many */
+    struct block_limits limits;                     /* I */
+    bool is_read_only, has_flush;                   /* I */
     struct mutex mutex;
     struct work config_work, reset_work;
     uint32_t resets;          /* m */
     uint32_t resets_in_vain;  /* m: in a row, without a completion between */
     uint64_t gotten_at_reset; /* m */
 };
+
+#define virtio_blk_foreach_queue(disk, queue)                                                                \
+    for (struct virtio_blk_queue * (queue) = (disk)->queues; (queue) < (disk)->queues + (disk)->queue_count; \
+         (queue)++)
+
+/* virtio_blk_setup.c: how many of the device's queues to use; all have as many entries as queue 0 has. */
+uint32_t virtio_blk_count_queues(struct virtio_device *device, uint32_t device_queues, uint32_t queue_size);
+/* Creates disk->queues, by its limits and queue_count. 0 or an errno. */
+must_check int virtio_blk_create_queues(struct virtio_blk *disk, uint32_t queue_size);
+/* The memory of queues whose rings are gone, or never were. */
+void virtio_blk_free_queues(struct virtio_blk *disk);
 
 /* virtio_blk.c: sets the device going after a restart. What changed in its configuration meanwhile was told
  * to nobody, so it is read again (R5). */
@@ -158,9 +181,12 @@ int virtio_blk_reset(struct block_device *device);
 void virtio_blk_reset_work(struct work *work);
 /* The ring's `broken`. */
 void virtio_blk_broken(struct virtqueue *ring);
-/* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. Mutex held. */
+/* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. What it had
+ * completed goes to `done`, if that is not NULL. Mutex held. */
 must_check int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
-                                  void (*detached)(void *context, void *token), void *context);
+                                  void (*detached)(struct virtio_blk_queue *queue, void *token));
+/* Of all queues, none of which is GONE. Mutex held. */
+void virtio_blk_set_state(struct virtio_blk *disk, enum virtio_blk_state state);
 
 /* virtio_blk_raw.c */
 int virtio_blk_raw(struct block_device *device, struct block_raw_job *job);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The path of a request through the disk's queue.
+/* The path of a request through one of the disk's queues.
  *
  *     down  virtio_blk_submit     ring locked once a batch: header, data, status of each; published together,
  *                                 the doorbell after the lock
@@ -9,6 +9,12 @@
  * A request is one chain (5.2.6): header, data, one status byte. Header and status lie in the slot that goes
  * with the chain's id, so slot and descriptors are taken and freed as one, under one lock. The status is
  * copied before the lock is let go, that is before anyone else can get the slot.
+ *
+ * R5 with several queues: what one has no room for goes to the others, so what is left for the block layer
+ * was refused by each of them, full or down for a reset. The layer counts for the disk as a whole: the next
+ * completion of any queue restarts it, and when the last one came before it got back what was left, it sends
+ * that again (block_queue_put_back). After a reset there is block_restart.
+ *
  * Interrupt or thread context; nothing here sleeps or allocates (R3). */
 #include <kernel/log.h>
 
@@ -131,16 +137,16 @@ static cold void submit_down(struct virtio_blk_queue *queue, enum virtio_blk_sta
     block_complete(queue->disk->block, &refused);
 }
 
-void virtio_blk_submit(struct block_device *device, struct fifo *batch)
+/* Sends what fits into one queue and leaves the rest in `batch`. True: its doorbell must be rung. */
+static always_inline bool send_batch(struct virtio_blk_queue *queue, struct fifo *batch)
 {
-    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
     struct virtqueue *ring = queue->ring;
     uint64_t flags = spin_lock_irq(&ring->lock);
     enum virtio_blk_state state = queue->state;
     if (unlikely(state != VIRTIO_BLK_UP)) {
         spin_unlock_irq(&ring->lock, flags);
         submit_down(queue, state, batch);
-        return;
+        return false;
     }
     struct fifo_node *left =
         likely(!queue->bounce) ? send_all(queue, batch->head) : send_all_bounced(queue, batch->head);
@@ -150,8 +156,30 @@ void virtio_blk_submit(struct block_device *device, struct fifo *batch)
     batch->head = left;
     if (likely(!left))
         batch->tail = &batch->head;
+    return must_notify;
+}
+
+/* What this CPU's queue, `full`, had no room for: to the others, in turn. */
+static noinline void send_elsewhere(struct virtio_blk_queue *full, struct fifo *batch)
+{
+    struct virtio_blk *disk = full->disk;
+    uint32_t first = (uint32_t)(full - disk->queues);
+    for (uint32_t i = 1; i < disk->queue_count && !fifo_is_empty(batch); i++) {
+        struct virtio_blk_queue *queue = &disk->queues[(first + i) % disk->queue_count];
+        if (send_batch(queue, batch))
+            virtqueue_notify(queue->ring);
+    }
+}
+
+void virtio_blk_submit(struct block_device *device, struct fifo *batch)
+{
+    struct virtio_blk *disk = block_device_driver(device);
+    struct virtio_blk_queue *queue = disk->queue_of_cpu[cpu_id()];
+    bool must_notify = send_batch(queue, batch);
+    if (unlikely(!fifo_is_empty(batch)))
+        send_elsewhere(queue, batch);
     if (must_notify)
-        virtqueue_notify(ring);
+        virtqueue_notify(queue->ring);
 }
 
 /* ---- Up --------------------------------------------------------------------------------------------- */
@@ -208,10 +236,11 @@ void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done)
 /* Until there is nothing more, and callbacks are on (R5). */
 static always_inline void drain_and_enable(struct virtio_blk_queue *queue, struct fifo *done)
 {
+    struct virtqueue *ring = queue->ring;
     do {
-        virtqueue_callbacks_disable(queue->ring);
+        virtqueue_callbacks_disable(ring);
         drain(queue, done);
-    } while (!queue->is_polling && virtqueue_callbacks_enable(queue->ring));
+    } while (!queue->is_polling && virtqueue_callbacks_enable(ring));
 }
 
 bool virtio_blk_interrupt(void *context)
@@ -232,40 +261,47 @@ bool virtio_blk_interrupt(void *context)
     return true;
 }
 
-void virtio_blk_poll(struct block_device *device)
+/* Looks for completions without an interrupt. */
+static void look(struct virtio_blk_queue *queue)
 {
-    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
     struct fifo done;
-    if (!virtqueue_has_more(queue->ring))
-        return;
     fifo_init(&done);
     uint64_t flags = spin_lock_irq(&queue->ring->lock);
     if (queue->state == VIRTIO_BLK_UP)
         drain_and_enable(queue, &done);
     spin_unlock_irq(&queue->ring->lock, flags);
     if (!fifo_is_empty(&done))
-        block_complete(device, &done);
+        block_complete(queue->disk->block, &done);
+}
+
+void virtio_blk_poll(struct block_device *device)
+{
+    struct virtio_blk *disk = block_device_driver(device);
+    virtio_blk_foreach_queue (disk, queue) {
+        if (virtqueue_has_more(queue->ring))
+            look(queue);
+    }
+}
+
+static void set_is_polling(struct virtio_blk_queue *queue, bool is_polling)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    queue->is_polling = is_polling;
 }
 
 void virtio_blk_set_polling(struct block_device *device, bool is_polling)
 {
-    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
-    struct fifo done;
-    fifo_init(&done);
-    uint64_t flags = spin_lock_irq(&queue->ring->lock);
-    queue->is_polling = is_polling;
-    if (queue->state == VIRTIO_BLK_UP)
-        drain_and_enable(queue, &done);
-    spin_unlock_irq(&queue->ring->lock, flags);
-    if (!fifo_is_empty(&done))
-        block_complete(device, &done);
+    struct virtio_blk *disk = block_device_driver(device);
+    virtio_blk_foreach_queue (disk, queue) {
+        set_is_polling(queue, is_polling);
+        look(queue); /* R5: also asks for interrupts again, or for none */
+    }
 }
 
 /* A lost interrupt leaves completions in the ring; a lost doorbell leaves requests there. A doorbell too many
  * is harmless, so a device that is only slow gets one now and then. */
-void virtio_blk_late(struct block_device *device)
+static void look_late(struct virtio_blk_queue *queue)
 {
-    struct virtio_blk_queue *queue = &((struct virtio_blk *)block_device_driver(device))->queue;
     struct fifo done;
     bool must_notify = false;
     fifo_init(&done);
@@ -281,6 +317,13 @@ void virtio_blk_late(struct block_device *device)
         virtqueue_notify(queue->ring);
     if (!fifo_is_empty(&done)) {
         log_warning(queue->ring->config.name, "found completions without an interrupt");
-        block_complete(device, &done);
+        block_complete(queue->disk->block, &done);
     }
+}
+
+void virtio_blk_late(struct block_device *device)
+{
+    struct virtio_blk *disk = block_device_driver(device);
+    virtio_blk_foreach_queue (disk, queue)
+        look_late(queue);
 }

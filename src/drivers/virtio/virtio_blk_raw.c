@@ -3,8 +3,9 @@
  * the depth in batches, sleeps until the interrupt says that something is done, takes all of it, and sends as
  * many again. This is the floor of the design that the real path is measured against.
  *
- * The queue is RAW meanwhile: submits stay with the block layer, the interrupt only wakes the thread. Thread
- * context; disk->mutex for the whole run, so that no reset falls into it. */
+ * Queue 0 is RAW meanwhile and the others, should there be any, are DOWN: submits stay with the block layer,
+ * the interrupt only wakes the thread. Thread context; disk->mutex for the whole run, so that no reset falls
+ * into it. */
 #include <arch/clock.h>
 #include <kernel/completion.h>
 #include <kernel/heap.h>
@@ -151,35 +152,60 @@ static bool prepare(struct virtio_blk_raw *raw, struct block_raw_job *job)
     return true;
 }
 
-static void ignore(void *context, void *token)
+static void ignore(struct virtio_blk_queue *queue, void *token)
 {
-    (void)context, (void)token;
+    (void)queue, (void)token;
 }
 
-static void set_state(struct virtio_blk_queue *queue, enum virtio_blk_state state, struct virtio_blk_raw *raw)
+/* Takes a queue that has nothing to do from the block layer. */
+static bool take(struct virtio_blk_queue *queue, enum virtio_blk_state state, struct virtio_blk_raw *raw)
 {
     SPIN_SCOPED_IRQ(&queue->ring->lock);
+    if (queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring))
+        return false;
     queue->state = state;
     queue->raw = raw;
+    return true;
 }
 
-/* Back to normal: callbacks on, or after a failure the device started anew. */
+/* Gives it back, with callbacks on. The ring is empty: more could only be a lie, which get finds. */
+static void give_back(struct virtio_blk_queue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    queue->state = VIRTIO_BLK_UP;
+    queue->raw = NULL;
+    if (virtqueue_callbacks_enable(queue->ring))
+        (void)virtqueue_get(queue->ring);
+}
+
+/* Queue 0 RAW, the others DOWN; all of them or none. */
+static int enter(struct virtio_blk *disk, struct virtio_blk_raw *raw)
+{
+    uint32_t taken = 0;
+    if (take(&disk->queues[0], VIRTIO_BLK_RAW, raw))
+        taken++;
+    while (taken > 0 && taken < disk->queue_count && take(&disk->queues[taken], VIRTIO_BLK_DOWN, NULL))
+        taken++;
+    if (taken == disk->queue_count)
+        return 0;
+    while (taken > 0)
+        give_back(&disk->queues[--taken]);
+    return -EBUSY;
+}
+
+/* Back to normal, after a failure with the device started anew. */
 static void leave(struct virtio_blk *disk, int error)
 {
-    struct virtio_blk_queue *queue = &disk->queue;
     if (error) {
-        set_state(queue, VIRTIO_BLK_DOWN, NULL);
-        if (virtio_blk_restart(disk, NULL, ignore, NULL) != 0) {
-            set_state(queue, VIRTIO_BLK_GONE, NULL);
+        virtio_blk_set_state(disk, VIRTIO_BLK_DOWN);
+        if (virtio_blk_restart(disk, NULL, ignore) != 0) {
+            virtio_blk_set_state(disk, VIRTIO_BLK_GONE);
             return;
         }
         virtio_blk_ready(disk);
     }
-    set_state(queue, VIRTIO_BLK_UP, NULL);
-    SPIN_SCOPED_IRQ(&queue->ring->lock);
-    /* The ring is empty: more could only be a lie, which get finds. */
-    if (virtqueue_callbacks_enable(queue->ring))
-        (void)virtqueue_get(queue->ring);
+    virtio_blk_foreach_queue (disk, queue)
+        give_back(queue);
 }
 
 static bool is_valid(const struct virtio_blk_queue *queue, const struct block_raw_job *job)
@@ -189,26 +215,32 @@ static bool is_valid(const struct virtio_blk_queue *queue, const struct block_ra
            (job->operation == BLOCK_READ || job->operation == BLOCK_WRITE);
 }
 
+static int run_in_window(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
+{
+    struct block_raw_job *job = raw->job;
+    uint64_t kicks = queue->ring->kicks, interrupts = queue->interrupts;
+    job->window_start();
+    int error = run(queue, raw);
+    job->window_end();
+    job->kicks = queue->ring->kicks - kicks;
+    job->interrupts = queue->interrupts - interrupts;
+    job->done = job->ios - raw->left - raw->in_flight;
+    return error;
+}
+
 int virtio_blk_raw(struct block_device *device, struct block_raw_job *job)
 {
     struct virtio_blk *disk = block_device_driver(device);
-    struct virtio_blk_queue *queue = &disk->queue;
+    struct virtio_blk_queue *queue = disk->queues;
     struct virtio_blk_raw *raw = is_valid(queue, job) ? heap_alloc_zeroed(sizeof(*raw)) : NULL;
     if (!raw)
         return is_valid(queue, job) ? -ENOMEM : -EINVAL;
     int error = prepare(raw, job) ? 0 : -ENOMEM;
     mutex_lock(&disk->mutex);
-    if (error == 0 && (queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring)))
-        error = -EBUSY;
+    if (error == 0)
+        error = enter(disk, raw);
     if (error == 0) {
-        set_state(queue, VIRTIO_BLK_RAW, raw);
-        uint64_t kicks = queue->ring->kicks, interrupts = queue->interrupts;
-        job->window_start();
-        error = run(queue, raw);
-        job->window_end();
-        job->kicks = queue->ring->kicks - kicks;
-        job->interrupts = queue->interrupts - interrupts;
-        job->done = job->ios - raw->left - raw->in_flight;
+        error = run_in_window(queue, raw);
         leave(disk, error);
     }
     mutex_unlock(&disk->mutex);

@@ -2,11 +2,11 @@
 /* Reset and replay. Wanted by a person (`reset DEV`), by the device (NEEDS_RESET) or by a ring that was lied
  * to.
  *
- *     DOWN            submits leave their requests with the block layer, interrupts are ignored
+ *     DOWN            all queues: submits leave their requests with the block layer, interrupts are ignored
  *     status 0        from here on the device touches no memory (R6)
- *     detach          what was in flight comes back, and is put into the order of submission
+ *     detach          what was in flight comes back, and is put into the order of submission, queue by queue
  *     steps 2 to 6    the same features, queues and vectors
- *     replay          in order; a request that was replayed too often completes with RETRY instead
+ *     replay          to the queue that had it, in order; what was replayed too often completes with RETRY
  *     UP              block_restart: the layer sends what it kept
  *
  * A device that does not come back, or that was reset again and again without completing anything, is GONE:
@@ -35,9 +35,9 @@ static void insert_in_order(struct fifo *list, struct fifo_node *node)
         list->tail = &node->next;
 }
 
-static void collect(void *context, void *token)
+static void collect(struct virtio_blk_queue *queue, void *token)
 {
-    insert_in_order(context, &((struct block_request *)token)->node);
+    insert_in_order(&queue->replays, &((struct block_request *)token)->node);
 }
 
 static void set_state(struct virtio_blk_queue *queue, enum virtio_blk_state state)
@@ -47,20 +47,34 @@ static void set_state(struct virtio_blk_queue *queue, enum virtio_blk_state stat
     queue->state = state;
 }
 
-int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
-                       void (*detached)(void *context, void *token), void *context)
+void virtio_blk_set_state(struct virtio_blk *disk, enum virtio_blk_state state)
 {
-    struct virtqueue *ring = disk->queue.ring;
+    assert(mutex_is_held(&disk->mutex));
+    virtio_blk_foreach_queue (disk, queue)
+        set_state(queue, state);
+}
+
+/* What was in flight; what the device had completed before only if it has really stopped. */
+static void empty(struct virtio_blk_queue *queue, struct fifo *done,
+                  void (*detached)(struct virtio_blk_queue *queue, void *token))
+{
+    struct virtqueue *ring = queue->ring;
     void *token;
+    SPIN_SCOPED_IRQ(&ring->lock);
+    if (done)
+        virtio_blk_drain(queue, done);
+    while ((token = virtqueue_detach(ring)) != NULL)
+        detached(queue, token);
+    assert(virtqueue_is_idle(ring)); /* R2 */
+}
+
+int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
+                       void (*detached)(struct virtio_blk_queue *queue, void *token))
+{
     assert(mutex_is_held(&disk->mutex));
     int error = virtio_device_stop(disk->device);
-    uint64_t flags = spin_lock_irq(&ring->lock);
-    if (error == 0 && done)
-        virtio_blk_drain(&disk->queue, done); /* what it completed before */
-    while ((token = virtqueue_detach(ring)) != NULL)
-        detached(context, token);
-    assert(virtqueue_is_idle(ring)); /* R2 */
-    spin_unlock_irq(&ring->lock, flags);
+    virtio_blk_foreach_queue (disk, queue)
+        empty(queue, error ? NULL : done, detached);
     return error ? error : virtio_device_resume(disk->device);
 }
 
@@ -70,13 +84,12 @@ static void complete_as(struct fifo *done, struct fifo_node *node, uint8_t statu
     fifo_push(done, node);
 }
 
-/* Sends `replays` again and opens the queue for new requests behind them. */
-static void replay(struct virtio_blk *disk, struct fifo *replays, struct fifo *done)
+/* Sends a queue's requests again and opens it for new ones behind them. */
+static void replay(struct virtio_blk_queue *queue, struct fifo *done)
 {
-    struct virtio_blk_queue *queue = &disk->queue;
     struct fifo_node *node;
     uint64_t flags = spin_lock_irq(&queue->ring->lock);
-    while ((node = fifo_pop(replays)) != NULL) {
+    while ((node = fifo_pop(&queue->replays)) != NULL) {
         /* It fitted before; were it otherwise, it would fail here and not get lost. */
         if (++tag_of(node)->replays > REPLAYS_MAX ||
             virtio_blk_send(queue, container_of(node, struct block_request, node)) != 0)
@@ -92,34 +105,41 @@ static void replay(struct virtio_blk *disk, struct fifo *replays, struct fifo *d
 /* Too many resets in a row that brought nothing. */
 static bool is_hopeless(struct virtio_blk *disk)
 {
-    uint64_t gotten = disk->queue.ring->gotten;
+    uint64_t gotten = 0;
+    virtio_blk_foreach_queue (disk, queue)
+        gotten += queue->ring->gotten;
     disk->resets_in_vain = gotten == disk->gotten_at_reset ? disk->resets_in_vain + 1 : 0;
     disk->gotten_at_reset = gotten;
     return disk->resets_in_vain > RESETS_IN_VAIN_MAX;
 }
 
+static void give_up(struct virtio_blk *disk, struct fifo *done, const char *why)
+{
+    struct fifo_node *node;
+    log_error(block_device_name(disk->block), "given up: %s", why);
+    virtio_blk_set_state(disk, VIRTIO_BLK_GONE);
+    virtio_blk_foreach_queue (disk, queue) {
+        while ((node = fifo_pop(&queue->replays)) != NULL)
+            complete_as(done, node, BLOCK_GONE);
+    }
+}
+
 static int reset_locked(struct virtio_blk *disk, struct fifo *done, bool was_asked_for)
 {
-    struct fifo replays;
-    struct fifo_node *node;
-    fifo_init(&replays);
-    if (disk->queue.state == VIRTIO_BLK_GONE)
+    if (disk->queues[0].state == VIRTIO_BLK_GONE) /* all are, or none */
         return -ENODEV;
-    set_state(&disk->queue, VIRTIO_BLK_DOWN);
+    virtio_blk_set_state(disk, VIRTIO_BLK_DOWN);
     disk->resets++;
     bool is_last = is_hopeless(disk) && !was_asked_for;
-    int error = virtio_blk_restart(disk, done, collect, &replays);
-    if (error == 0 && !is_last) {
-        virtio_blk_ready(disk);
-        replay(disk, &replays, done);
-        return 0;
+    int error = virtio_blk_restart(disk, done, collect);
+    if (error || is_last) {
+        give_up(disk, done, error ? "it cannot be started again" : "resets do not help");
+        return error ? error : -EIO;
     }
-    log_error(block_device_name(disk->block), "given up: %s",
-              error ? "it cannot be started again" : "resets do not help");
-    set_state(&disk->queue, VIRTIO_BLK_GONE);
-    while ((node = fifo_pop(&replays)) != NULL)
-        complete_as(done, node, BLOCK_GONE);
-    return error ? error : -EIO;
+    virtio_blk_ready(disk);
+    virtio_blk_foreach_queue (disk, queue)
+        replay(queue, done);
+    return 0;
 }
 
 static int reset(struct virtio_blk *disk, bool was_asked_for)
@@ -140,13 +160,21 @@ int virtio_blk_reset(struct block_device *device)
     return reset(block_device_driver(device), true);
 }
 
+static const char *why_reset(const struct virtio_blk *disk)
+{
+    virtio_blk_foreach_queue (disk, queue) {
+        if (queue->ring->is_broken)
+            return queue->ring->broken_why;
+    }
+    return "the device needs it";
+}
+
 void virtio_blk_reset_work(struct work *work)
 {
     struct virtio_blk *disk = container_of(work, struct virtio_blk, reset_work);
     if (!disk->block)
         return; /* lied to before it was registered: nothing is in flight */
-    log_warning(block_device_name(disk->block), "reset: %s",
-                disk->queue.ring->is_broken ? disk->queue.ring->broken_why : "the device needs it");
+    log_warning(block_device_name(disk->block), "reset: %s", why_reset(disk));
     (void)reset(disk, false);
 }
 
