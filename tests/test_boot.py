@@ -90,11 +90,6 @@ def test_device_options(boot, image, device):
     stress_ok(boot(STRESS, disks=[Disk.file(image(), device)]))
 
 
-def test_four_cpus_one_queue_of_four(boot, image):
-    """The device offers a queue a CPU; one is used and no request waits on another (hazard 13)."""
-    stress_ok(boot(STRESS, smp=4, disks=[Disk.file(image(), {"num-queues": 4})]))
-
-
 def test_no_disk(boot):
     result = boot("lsblk; ls /; stress dev=ram0 ios=1500 threads=8 seed=7 force=1")
     stress_ok(result)
