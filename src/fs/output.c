@@ -38,6 +38,7 @@ void fs_output_add(struct fs_output *output, const char *format, ...)
 
 static void add_byte(struct fs_output *output, char byte)
 {
+    assert(output->bytes < sizeof(output->line));
     if (output->bytes < sizeof(output->line) - 1)
         output->line[output->bytes++] = byte;
 }

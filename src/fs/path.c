@@ -25,6 +25,7 @@ struct path_walk {
 /* Puts text in front of what is left to walk. */
 static int push_text(struct path_walk *walk, const char *text, size_t bytes)
 {
+    assert(walk->rest >= walk->text && walk->rest < walk->text + TEXT_BYTES);
     if (bytes > (size_t)(walk->rest - walk->text))
         return -ENAMETOOLONG;
     walk->rest -= bytes;
@@ -42,6 +43,7 @@ static int grow_steps(struct path_walk *walk)
 {
     uint32_t room = walk->step_room ? walk->step_room * 2 : STEPS_FIRST;
     struct vfs_node *steps;
+    assert(walk->step_count == walk->step_room);
     if (walk->step_count == STEPS_MAX)
         return -ENAMETOOLONG;
     steps = heap_alloc(room * sizeof(*steps));
@@ -59,6 +61,7 @@ static int grow_steps(struct path_walk *walk)
 static int push_step(struct path_walk *walk, struct vfs_node node)
 {
     int error = walk->step_count == walk->step_room ? grow_steps(walk) : 0;
+    assert(error || walk->step_count < walk->step_room);
     if (error)
         vfs_close(&node);
     else
@@ -68,6 +71,7 @@ static int push_step(struct path_walk *walk, struct vfs_node node)
 
 static void pop_steps(struct path_walk *walk, uint32_t keep)
 {
+    assert(keep <= walk->step_count);
     while (walk->step_count > keep)
         vfs_close(&walk->steps[--walk->step_count]);
 }
@@ -136,6 +140,7 @@ static int walk_component(struct path_walk *walk, bool follow)
     const char *name = walk->rest;
     size_t name_bytes = 0;
     int error = require_directory(walk);
+    assert(name[0] != '\0' && name[0] != '/'); /* walk_all has skipped what lies between */
     if (error)
         return error;
     while (name[name_bytes] != '\0' && name[name_bytes] != '/')

@@ -65,6 +65,7 @@ void vfs_cross_mounts(struct vfs_node *node)
         spin_unlock(&table_lock);
         if (!upper)
             return;
+        assert(upper != node->mount); /* or this loop would not end */
         vfs_mount_put(node->mount);
         *node = (struct vfs_node){.mount = upper, .inode = upper->root};
     }
@@ -161,6 +162,7 @@ static int mount_locked(struct block_device *device, const char *path)
         heap_free(mount);
         return error;
     }
+    assert(mount->ops->root && mount->ops->lookup && mount->ops->stat && mount->ops->list);
     mount->root = mount->ops->root(mount->fs);
     SPIN_SCOPED(&table_lock);
     list_push_back(&mounts, &mount->node);
@@ -201,6 +203,7 @@ static int detach(const char *path, struct vfs_mount **result)
     struct vfs_node node;
     struct vfs_mount *mount;
     bool is_root;
+    assert(mutex_is_held(&mount_mutex));
     int error = vfs_open(path, true, &node);
     if (error)
         return error;
@@ -256,6 +259,7 @@ void vfs_for_each_mount(void (*each)(const char *path, struct block_device *devi
 
 void vfs_close(struct vfs_node *node)
 {
+    assert(node->mount != NULL); /* open, and not closed already */
     vfs_mount_put(node->mount);
     node->mount = NULL;
 }
@@ -273,7 +277,9 @@ int vfs_list(const struct vfs_node *node, int (*each)(const struct vfs_entry *en
 
 int vfs_read(const struct vfs_node *node, uint64_t offset, void *to, size_t bytes, size_t *done)
 {
-    return node->mount->ops->read(node->mount->fs, node->inode, offset, to, bytes, done);
+    int error = node->mount->ops->read(node->mount->fs, node->inode, offset, to, bytes, done);
+    assert(error || *done <= bytes);
+    return error;
 }
 
 int vfs_read_link(const struct vfs_node *node, char *to, size_t bytes)
@@ -290,6 +296,7 @@ int vfs_read_link(const struct vfs_node *node, char *to, size_t bytes)
     error = vfs_read(node, 0, to, stat.size_bytes, &done);
     if (error)
         return error;
+    assert(done < bytes);
     to[done] = '\0';
     if (strlen(to) != done) {
         log_error("vfs", "%s: inode %llu: a link whose target holds a NUL",

@@ -48,6 +48,7 @@ struct walk {
 
 static uint64_t *set_slot(uint64_t *slots, unsigned bits, uint64_t inode)
 {
+    assert(bits > 0 && bits < 64);
     uint64_t at = inode * 0x9e3779b97f4a7c15ull >> (64 - bits);
     while (slots[at] != 0 && slots[at] != inode)
         at = (at + 1) & ((1ull << bits) - 1);
@@ -79,6 +80,7 @@ static int set_add(struct inode_set *set, uint64_t inode)
         if (error)
             return error;
     }
+    assert(set->count < 1ull << (set->bits - 1)); /* an empty place ends each search */
     slot = set_slot(set->slots, set->bits, inode);
     if (*slot == inode)
         return -EEXIST;
@@ -110,6 +112,7 @@ int fs_list_sorted(const struct vfs_node *directory, struct name_list *names)
 static void leave_directory(struct walk *walk)
 {
     struct frame *frame = walk->top;
+    assert(frame != NULL && walk->depth > 0);
     while (frame->pending) {
         struct pending *pending = frame->pending;
         frame->pending = pending->next;
@@ -135,6 +138,8 @@ static int enter_directory(struct walk *walk, uint64_t inode, size_t path_bytes)
     frame = error ? NULL : heap_alloc_zeroed(sizeof(*frame));
     if (!frame)
         return -ENOMEM;
+    assert(path_bytes < sizeof(walk->path));
+    assert(!walk->top || path_bytes > walk->top->path_bytes); /* each lies below the one before */
     frame->up = walk->top;
     frame->path_bytes = path_bytes;
     walk->top = frame;

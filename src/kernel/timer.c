@@ -54,6 +54,8 @@ static struct timer *merge(struct timer *a, struct timer *b)
         a = b;
         b = swap;
     }
+    debug_assert(!a->sibling && !a->previous && !b->sibling && !b->previous); /* roots */
+    debug_assert(a->deadline_ns <= b->deadline_ns);
     b->sibling = a->child;
     b->previous = a;
     if (a->child)
@@ -89,6 +91,7 @@ static struct timer *merge_children(struct timer *first)
 
 static void heap_insert(struct timer_cpu *timers, struct timer *timer)
 {
+    debug_assert(timer->cpu_plus_1 == 0); /* in no heap */
     timer->child = NULL;
     timers->heap = merge(timers->heap, make_root(timer));
 }
@@ -100,10 +103,13 @@ static void heap_remove(struct timer_cpu *timers, struct timer *timer)
         timers->heap = below;
         return;
     }
-    if (timer->previous->child == timer)
+    assert(timer->previous != NULL); /* it is in this heap, and not its root */
+    if (timer->previous->child == timer) {
         timer->previous->child = timer->sibling;
-    else
+    } else {
+        debug_assert(timer->previous->sibling == timer);
         timer->previous->sibling = timer->sibling;
+    }
     if (timer->sibling)
         timer->sibling->previous = timer->previous;
     timers->heap = merge(timers->heap, below);
@@ -113,6 +119,7 @@ static void heap_remove(struct timer_cpu *timers, struct timer *timer)
 static bool stop(struct timer *timer)
 {
     for (uint32_t cpu_plus_1; (cpu_plus_1 = read_once(timer->cpu_plus_1)) != 0;) {
+        assert(cpu_plus_1 <= CPU_MAX);
         struct timer_cpu *timers = &timer_cpus[cpu_plus_1 - 1];
         timers_lock(timers);
         bool is_here = timer->cpu_plus_1 == cpu_plus_1; /* else it fired just now */
@@ -174,6 +181,7 @@ static struct timer *take_due(struct timer_cpu *timers, uint64_t now_ns)
 {
     timers_lock(timers);
     struct timer *timer = timers->heap;
+    debug_assert(timers->running == NULL); /* timer_run does not nest */
     if (timer && timer->deadline_ns <= now_ns) {
         heap_remove(timers, timer);
         __atomic_store_n(&timers->running, timer, __ATOMIC_RELAXED);

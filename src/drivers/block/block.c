@@ -26,6 +26,8 @@ static void make_name(struct block_device *device, const char *prefix)
 {
     size_t length = strlen(prefix);
     unsigned number = 0;
+    assert_spin_locked(&table_lock);
+    assert(length > 0 && length + sizeof("63") <= sizeof(device->name)); /* up to BLOCK_DEVICES_MAX - 1 */
     for (uint32_t i = 0; i < device_count; i++)
         number += strncmp(devices[i]->name, prefix, length) == 0;
     snprintf(device->name, sizeof(device->name), "%s%u", prefix, number);
@@ -164,12 +166,14 @@ static bool is_idle(struct block_device *device)
 static void change_drainers(struct block_device *device, int by)
 {
     uint64_t flags = spin_lock_irq(&device->lock);
+    assert(by > 0 || device->drainers > 0);
     device->drainers += (uint32_t)by;
     spin_unlock_irq(&device->lock, flags);
 }
 
 void block_device_drain(struct block_device *device)
 {
+    assert(!block_in_interrupt());
     block_plug_flush_own();
     change_drainers(device, 1);
     wait_event(&device->idle, is_idle(device));
@@ -179,6 +183,7 @@ void block_device_drain(struct block_device *device)
 int block_device_reset(struct block_device *device)
 {
     const struct block_device_ops *ops = block_device_ops(device);
+    assert(!block_in_interrupt());
     if (!ops->reset)
         return -EOPNOTSUPP;
     mutex_lock(&device->reset_mutex);
@@ -245,6 +250,7 @@ int block_device_set_scheduler(struct block_device *device, const char *name)
     uint32_t returned = 0, moved = 0;
     fifo_foreach (node, &device->returned)
         returned++;
+    assert(returned <= device->queued);
     for (uint32_t left = device->queued - returned; left > 0; left--) {
         request = device->scheduler->take(device);
         assert(request != NULL);

@@ -47,6 +47,7 @@ static uint8_t *data_at(const struct memdisk *disk, uint64_t offset)
 /* A piece of one sector. */
 static void copy_piece(const struct memdisk *disk, uint64_t offset, void *data, size_t bytes, bool is_write)
 {
+    debug_assert((offset & (BLOCK_SECTOR_BYTES - 1)) + bytes <= BLOCK_SECTOR_BYTES);
     if (is_write)
         memcpy(data_at(disk, offset), data, bytes);
     else if (is_written(disk, offset >> BLOCK_SECTOR_SHIFT))
@@ -115,6 +116,7 @@ static void destroy(struct memdisk *disk)
 static struct memdisk *create(uint64_t bytes, unsigned order)
 {
     uint64_t chunks = div_round_up(bytes, PAGE_BYTES << order);
+    assert(bytes > 0 && bytes % BLOCK_SECTOR_BYTES == 0);
     struct memdisk *disk = heap_alloc_zeroed(sizeof(*disk) + chunks * sizeof(disk->chunk[0]));
     if (!disk)
         return NULL;

@@ -30,6 +30,7 @@ static uint32_t chunk_bytes(const struct block_limits *limits)
 static void submit_next(struct transfer *transfer, struct block_request *request)
 {
     uint32_t bytes = (uint32_t)MIN(transfer->left_bytes, transfer->chunk_bytes);
+    assert(bytes > 0 && bytes % transfer->device->limits.logical_block_bytes == 0);
     block_request_init(request, transfer->device, transfer->operation, transfer->sector, transfer->data,
                        bytes, block_group_done);
     request->owner = &transfer->group;
@@ -64,6 +65,7 @@ static int transfer_in_window(struct transfer *transfer)
         }
     }
     block_unplug(&plug);
+    assert(error || transfer->left_bytes == 0);
     return error;
 }
 
