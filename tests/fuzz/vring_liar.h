@@ -118,7 +118,7 @@ static inline void complete_one(uint32_t which, uint8_t answer)
         answer_honestly(which % m.held_count, answer);
     else
         answer_somehow(which % m.held_count, answer);
-    is_interrupt_pending |= fd_must_interrupt(&m.fds[0]);
+    is_interrupt_pending |= is_honest && fd_must_interrupt(&m.fds[0]);
 }
 
 static inline void complete_some(void)
