@@ -12,7 +12,7 @@ def make(*arguments, timeout=300):
 
 def test_help_names_every_target():
     text = make("help").stdout
-    for target in ("run", "debug", "test", "stress", "bench", "check", "clean"):
+    for target in ("run", "debug", "test", "stress", "bench", "check", "mutants", "clean"):
         assert f"make {target}" in text
 
 

@@ -102,6 +102,8 @@ MUTANTS = [
            PCI_TEST + "test_enable"),
     Mutant("one-queue-for-all-cpus", 13, VIRTIO + "virtio_blk_setup.c", "&disk->queues[cpu % disk->queue_count];",
            "&disk->queues[0 * cpu];", BLK_TEST + "test_queue_of_cpu"),
+    Mutant("late-look-at-one-queue-only", 13, BLK_QUEUE, "    virtio_blk_foreach_queue (disk, queue)\n        look_late(queue);",
+           "    look_late(&disk->queues[0]);", BLK_TEST + "test_looks_at_all_queues"),
     Mutant("one-handler-for-all-queues", 13, VIRTIO + "transport_pci_irq.c", "return 1 + index;", "return 1 + 0 * index;",
            MODERN_TEST + "test_vectors"),
 
