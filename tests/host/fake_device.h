@@ -5,24 +5,11 @@
 #ifndef TESTS_HOST_FAKE_DEVICE_H
 #define TESTS_HOST_FAKE_DEVICE_H
 
-#include <drivers/virtio/virtqueue.h>
 #include <drivers/virtio/vring_split_spec.h>
 
-#include "check.h"
+#include <string.h>
 
-#define FD_CHAIN_MAX 1024u
-
-struct fd_buffer {
-    uint8_t *data;
-    uint32_t bytes;
-    bool is_writable;
-};
-
-struct fd_chain {
-    uint16_t id;
-    uint32_t count;
-    struct fd_buffer buffers[FD_CHAIN_MAX];
-};
+#include "fake_chain.h"
 
 struct fake_device {
     struct virtq_desc *desc;
@@ -32,6 +19,7 @@ struct fake_device {
     bool has_event_idx;
     bool is_awake; /* looking at the ring; asleep it needs a notification */
     unsigned notifications, interrupts;
+    uint64_t pushed;
 };
 
 static inline volatile uint16_t *fd_used_event(struct fake_device *fd)
@@ -54,13 +42,15 @@ static inline void fd_attach(struct fake_device *fd, const struct virtqueue *que
     };
 }
 
+/* Nothing of either side is in the ring yet. */
+static inline bool fd_is_fresh(const struct fake_device *fd)
+{
+    return fd->avail->idx == 0 && fd->used->idx == 0;
+}
+
 static inline void fd_add_buffer(struct fd_chain *chain, const struct virtq_desc *desc)
 {
-    bool is_writable = (desc->flags & VIRTQ_DESC_F_WRITE) != 0;
-    check(chain->count < FD_CHAIN_MAX);
-    /* 2.7.4.2: what is read comes before what is written. */
-    check(is_writable || chain->count == 0 || !chain->buffers[chain->count - 1].is_writable);
-    chain->buffers[chain->count++] = (struct fd_buffer){direct_map(desc->addr), desc->len, is_writable};
+    fd_append(chain, desc->addr, desc->len, (desc->flags & VIRTQ_DESC_F_WRITE) != 0);
 }
 
 static inline void fd_read_table(struct fd_chain *chain, const struct virtq_desc *desc)
@@ -111,6 +101,7 @@ static inline void fd_push(struct fake_device *fd, uint32_t id, uint32_t bytes)
 {
     fd->used->ring[fd->used_idx % fd->size] = (struct virtq_used_elem){id, bytes};
     fd->used_idx++;
+    fd->pushed++;
     *(volatile uint16_t *)&fd->used->idx = fd->used_idx;
 }
 
@@ -147,14 +138,31 @@ static inline bool fd_must_interrupt(struct fake_device *fd)
     return must;
 }
 
-/* A repeatable random number (xorshift). */
-static uint64_t fd_random_state = 88172645463325252ull;
-static inline uint32_t fd_random(uint32_t limit)
+/* ---- Misbehaviour ------------------------------------------------------------------------------------- */
+
+/* Corrects what was pushed last, too late. */
+static inline void fd_correct(struct fake_device *fd, uint32_t id, uint32_t bytes)
 {
-    fd_random_state ^= fd_random_state << 13;
-    fd_random_state ^= fd_random_state >> 7;
-    fd_random_state ^= fd_random_state << 17;
-    return (uint32_t)(fd_random_state >> 20) % limit;
+    fd->used->ring[(uint16_t)(fd->used_idx - 1) % fd->size] = (struct virtq_used_elem){id, bytes};
+}
+
+/* Writes over all that it has read. */
+static inline void fd_scribble(struct fake_device *fd, struct virtqueue *queue)
+{
+    memset(fd->desc, 0xff, fd->size * sizeof(*fd->desc));
+    memset(fd->avail, 0xff, sizeof(*fd->avail) + fd->size * 2);
+    if (queue->config.has_indirect)
+        memset(queue->buffers, 0xff, fd->size * queue->config.chain_max * sizeof(*queue->buffers));
+}
+
+/* Random words where the driver looks. */
+static inline void fd_fuzz(struct fake_device *fd)
+{
+    uint32_t at = fd_random(fd->size);
+    fd->used->ring[at].id = fd_random(2) ? fd_random(20) : (uint32_t)fd_random_state;
+    fd->used->ring[at].len = fd_random(8);
+    fd->used->idx = fd_random(4) ? (uint16_t)(fd->used->idx + fd_random(3)) : (uint16_t)fd_random_state;
+    *fd_avail_event(fd) = (uint16_t)fd_random_state;
 }
 
 #endif

@@ -126,7 +126,7 @@ static inline int queue_enable(struct virtio_device *device, struct virtqueue *q
     check(!(m.status & VIRTIO_STATUS_DRIVER_OK));
     struct fake_device *fd = &m.fds[queue->config.index];
     fd_attach(fd, queue);
-    check(fd->avail->idx == 0 && fd->used->idx == 0);
+    check(fd_is_fresh(fd));
     m.enabled++;
     fd_sleep(fd);
     return 0;
