@@ -8,6 +8,7 @@ host_test_pattern = src/drivers/block/bench/pattern.c src/drivers/block/bench/io
 host_test_vring = src/drivers/virtio/vring_split.c src/drivers/virtio/virtqueue.c
 host_test_vring_race = src/drivers/virtio/vring_split.c src/drivers/virtio/virtqueue.c
 host_flags_vring_race = -O2 -pthread -include src/arch/io.h
+host_test_vring_packed = src/drivers/virtio/vring_packed.c src/drivers/virtio/virtqueue.c
 host_test_boot_info = src/arch/boot_memory.c src/arch/multiboot2.c src/arch/pvh.c
 host_test_pci = src/drivers/pci/pci_device.c src/drivers/virtio/transport_pci_caps.c
 virtio_core_sources = $(addprefix src/drivers/virtio/,virtio.c virtio_features.c virtqueue.c vring_split.c)

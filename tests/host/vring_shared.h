@@ -337,7 +337,8 @@ static void lie_duplicate(bool has_indirect)
     expect_broken(queue, 3);
 }
 
-/* A device that scribbles over everything that it can reach does not touch our state. */
+/* A device that scribbles over everything that it can reach does not touch our state, and a restart makes
+ * good what it may have done to descriptors and tables. */
 static void test_scribble(void)
 {
     for (unsigned has_indirect = 0; has_indirect < 2; has_indirect++) {
@@ -350,6 +351,18 @@ static void test_scribble(void)
             check(take(queue, &used) == (void *)(uintptr_t)(i + 1));
         }
         check(take(queue, &used) == NULL && !queue->is_broken);
+        virtqueue_restart(queue);
+        fd_attach(&fd, queue);
+        for (uint32_t i = 0; i < 4; i++) {
+            struct fd_chain chain;
+            check_equal(add(queue, 1, 2, memory), 0);
+            (void)!virtqueue_kick_prepare(queue);
+            check(fd_pop(&fd, &chain));
+            check_chain(&chain, 1, 2);
+            fd_push(&fd, chain.id, 0);
+        }
+        for (uint32_t i = 0; i < 4; i++)
+            check(take(queue, &used) == memory);
         finish(queue);
     }
 }

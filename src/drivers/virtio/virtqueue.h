@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A virtqueue: descriptors out, completions back. What drivers call; the ring's format (split, later packed)
+/* A virtqueue: descriptors out, completions back. What drivers call; the ring's format (split or packed)
  * is behind virtqueue_ops, and the doorbell behind the transport.
  *
  *     lock
@@ -56,7 +56,7 @@ struct virtqueue_used {
 };
 
 struct virtqueue_ops {
-    const char *name; /* "split" */
+    const char *name; /* "split", "packed, indirect" */
     int (*add)(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
     bool (*kick_prepare)(struct virtqueue *queue);
     struct virtqueue_used (*get)(struct virtqueue *queue);
@@ -74,7 +74,7 @@ struct virtqueue_config {
     char name[32];                    /* "virtio0-queue0": for the log and the interrupt */
     uint16_t index;                   /* the device's number for it */
     uint16_t size;                    /* entries, within VIRTQUEUE_SIZE_*; a power of two for a split ring */
-    uint16_t chain_max;               /* the most buffers of one add; at most `size` (2.7.5.3.1) */
+    uint16_t chain_max;               /* the most buffers of one add; at most `size` (2.7.5.3.1, 2.8.17) */
     bool has_indirect, has_event_idx; /* negotiated */
     /* The queue's interrupt; interrupt context, no lock held. True: always, as the device was asked. */
     irq_handler *interrupt;
@@ -105,6 +105,7 @@ struct virtqueue {
 
 /* A queue without chains. -ENOMEM. Thread context. */
 must_check int vring_split_create(const struct virtqueue_config *config, struct virtqueue **queue);
+must_check int vring_packed_create(const struct virtqueue_config *config, struct virtqueue **queue);
 
 /* Nothing is in flight (R2). */
 static inline bool virtqueue_is_idle(const struct virtqueue *queue)

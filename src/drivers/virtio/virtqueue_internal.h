@@ -34,6 +34,20 @@ static always_inline bool virtqueue_need_event(uint16_t event, uint16_t new, uin
     return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
+/* A position in a packed ring, as its event structures tell it (2.8.14): the offset of a descriptor, and in
+ * bit 15 the wrap counter. */
+#define VIRTQUEUE_OFFSET 0x7fffu
+#define VIRTQUEUE_WRAP   0x8000u
+
+/* 2.8.10: the other side asked to hear of the descriptor at `event`. Is it among the `count` from `first` on?
+ * Where the wrap counters differ, it is on the other side of the ring's end. */
+static always_inline bool virtqueue_packed_need_event(uint32_t event, uint32_t first, uint32_t count,
+                                                      uint32_t size)
+{
+    uint32_t distance = (event & VIRTQUEUE_OFFSET) - (first & VIRTQUEUE_OFFSET);
+    return distance + ((event ^ first) & VIRTQUEUE_WRAP ? size : 0) < count;
+}
+
 /* R4: the device said what cannot be. Once for each restart; lock held. */
 cold void virtqueue_break(struct virtqueue *queue, const char *why, uint32_t value);
 

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT */
+/* The packed ring (virtio 1.2, 2.8): one ring of descriptors, which the driver makes available and the device
+ * overwrites with used ones, each in order. Two flags tell what a descriptor is, each against a wrap counter
+ * that its side keeps for itself and turns over at the ring's end.
+ *
+ * A batch goes out at once: its first descriptor is built in private memory (`first`), the others in the
+ * ring, where no device looks before it has seen the one in front of them; kick_prepare copies the first.
+ *     avail_at == &first        the batch is empty
+ *     avail_at == avail_stop    `first` is built, or the ring's end reached: turn() says where it goes on
+ *     else                      the batch's next descriptor goes there, in the ring
+ *
+ * The device may write all of the ring at any time, so nothing that decides is read back from it, except what
+ * is the device's to tell: length, id and flags of the next used descriptor, and when to ring the doorbell.
+ * Free list, chain lengths, tokens and positions live in private memory.
+ *
+ * Two kinds of queue, two ops tables:
+ *   direct    a chain of n buffers takes n descriptors in a row
+ *   indirect  a chain takes one descriptor, which points at the table that belongs to its id; drivers build
+ *             their buffers in that table (2.8.7)
+ *
+ * Invariants: R2 free_count + lengths of the chains in flight == size; R4 a used descriptor is believed only
+ * if its id is a chain's in flight and its length fits that chain; R5 callbacks_enable looks once more.
+ * Everything with queue.lock held, but for has_more, dump and is_consistent. Any context. */
+#include <arch/io.h>
+#include <drivers/virtio/vring_packed_spec.h>
+#include <kernel/base/error.h>
+#include <kernel/heap.h>
+#include <kernel/log.h>
+#include <kernel/string.h>
+
+#include "virtqueue_internal.h"
+
+/* What a used descriptor tells, as struct virtqueue_used has it: its length above its id, and above the id
+ * its flags, of which two are looked at. */
+#define TOLD_ID    0xffffu
+#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)
+#define TOLD_MASK  (0xffffffffull << 32 | TOLD_FLAGS | TOLD_ID)
+
+#define FLAGS(flags) ((uint64_t)(flags) << 48) /* in len_id_flags */
+#define EVENT(flags) ((uint32_t)(flags) << 16) /* in desc_flags */
+
+/* Of a chain, by its id. In memory that no device sees. */
+struct packed_id {
+    void *token;
+    union {
+        struct {
+            uint32_t zero, end_bytes; /* one more than the writable bytes of the chain */
+        };
+        uint64_t told_end; /* what is told of the chain is below; 0: no chain in flight has the id */
+    };
+    uint64_t table;        /* indirect: DMA address of the table that belongs to the id */
+    uint64_t len_id_flags; /* indirect: of a descriptor for that table, without AVAIL and USED */
+    uint32_t shape;        /* indirect: of the table, as last written; 0: none yet */
+    uint16_t length;       /* descriptors of the chain */
+    uint16_t next;         /* in the free list; VIRTQUEUE_NO_ID at its end */
+    uint64_t padding[3];
+};
+_Static_assert(sizeof(struct packed_id) == 64, "indexed by a shift on the request path");
+
+/* Lock legend: I constant after creation; the rest the queue's lock. */
+struct packed_ring {
+    struct virtqueue queue;
+    struct packed_id *ids;          /* I */
+    struct pvirtq_desc *desc, *end; /* I: shared with the device */
+    struct pvirtq_desc *avail_at;   /* where the next descriptor is built */
+    struct pvirtq_desc *avail_stop; /* but not there */
+    struct pvirtq_desc first;       /* of the batch */
+    struct pvirtq_desc *batch;      /* where `first` goes */
+    uint64_t avail_flags;           /* of the next descriptor: the driver's wrap counter */
+    uint32_t avail_event;           /* EVENT(RING_EVENT_FLAGS_DESC) and the same wrap counter */
+    uint32_t batch_event;           /* the same of `first` */
+    struct pvirtq_desc *used_at;    /* the next used descriptor */
+    uint64_t used_flags;            /* TOLD_FLAGS of it: the device's wrap counter */
+    uint32_t used_event;            /* EVENT() of how interrupts are asked for, and the same wrap counter */
+    uint32_t id_end;                /* ids below it are believed: size, or 0 while broken */
+    struct pvirtq_event_suppress *driver_event; /* I: ours to write */
+    struct pvirtq_event_suppress *device_event; /* I: the device's to write */
+    bool has_event_idx;                         /* I */
+};
+
+_Static_assert(VIRTQUEUE_SIZE_MAX <= VIRTQ_PACKED_SIZE_MAX && VIRTQUEUE_SIZE_MAX <= TOLD_ID, "2.8");
+/* An indirect table is built in struct virtqueue_buffer: the same 16 bytes. */
+_Static_assert(sizeof(struct virtqueue_buffer) == sizeof(struct pvirtq_desc), "2.8.7");
+_Static_assert(offsetof(struct virtqueue_buffer, bytes) == offsetof(struct pvirtq_desc, len), "2.8.13");
+_Static_assert(offsetof(struct virtqueue_buffer, ring) == offsetof(struct pvirtq_desc, id), "2.8.13");
+
+static always_inline struct packed_ring *ring_of(struct virtqueue *queue)
+{
+    return container_of(queue, struct packed_ring, queue);
+}
+
+static inline const struct packed_ring *const_ring_of(const struct virtqueue *queue)
+{
+    return (const struct packed_ring *)((const char *)queue - offsetof(struct packed_ring, queue));
+}
+
+/* ---- Adding ----------------------------------------------------------------------------------------- */
+
+/* The driver is at the ring's end: where it goes on, with its wrap counter turned over (2.8.1). */
+static always_inline struct pvirtq_desc *wrap_avail(struct packed_ring *ring)
+{
+    ring->avail_flags ^= FLAGS(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);
+    ring->avail_event ^= VIRTQUEUE_WRAP;
+    return ring->desc;
+}
+
+/* From avail_stop to where the batch goes on: behind the place of its first, or around the end. */
+static always_inline struct pvirtq_desc *turn(struct packed_ring *ring)
+{
+    struct pvirtq_desc *next = ring->avail_stop == ring->end ? ring->end : ring->batch + 1;
+    ring->avail_at = next == ring->end ? wrap_avail(ring) : next;
+    ring->avail_stop = ring->end;
+    return ring->avail_at;
+}
+
+/* The rare ways out of the hot functions below are calls in tail position, so that these need save no
+ * registers. */
+static noinline int add_traced(struct packed_ring *ring, const struct packed_id *head)
+{
+    trace(TRACE_RING_ADD, (uintptr_t)ring, (uint64_t)(head - ring->ids));
+    return 0;
+}
+
+/* The chain whose descriptors have been built, `length` of them, takes the first free id. Returns 0. */
+static always_inline int take_id(struct packed_ring *ring, struct packed_id *head, uint32_t length,
+                                 uint32_t writable_bytes, void *token)
+{
+    struct virtqueue *queue = &ring->queue;
+    debug_assert(token != NULL && head->told_end == 0 && writable_bytes < UINT32_MAX);
+    queue->free_count -= (uint16_t)length;
+    queue->free_id = head->next;
+    queue->added++;
+    head->token = token;
+    head->end_bytes = writable_bytes + 1;
+    return virtqueue_is_traced() ? add_traced(ring, head) : 0;
+}
+
+static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
+
+/* Makes the next chain's table one of so many buffers of each direction, and adds the chain. */
+static noinline int shape_and_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes,
+                                  void *token)
+{
+    struct virtqueue_buffer *table = virtqueue_buffers(queue);
+    uint32_t id = queue->free_id, readable = shape & 0xffff, count = readable + (shape >> 16);
+    struct packed_id *head = &ring_of(queue)->ids[id];
+    assert(count > 0 && count <= queue->config.chain_max);
+    for (uint32_t i = 0; i < count; i++)
+        table[i].ring = i < readable ? 0 : VIRTQ_DESC_F_WRITE << 16;
+    struct pvirtq_desc desc = {
+        .len = count * (uint32_t)sizeof(desc), .id = (uint16_t)id, .flags = VIRTQ_DESC_F_INDIRECT};
+    head->len_id_flags = desc.len_id_flags;
+    head->shape = shape;
+    return indirect_add(queue, shape, writable_bytes, token);
+}
+
+static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+{
+    struct packed_ring *ring = ring_of(queue);
+    struct packed_id *head = &ring->ids[queue->free_id];
+    struct pvirtq_desc *desc = ring->avail_at;
+    debug_assert(queue->free_count > 0); /* as virtqueue_buffers asks for too */
+    /* Most chains have the shape of the one before. A device that scribbles there confuses only itself. */
+    if (unlikely(head->shape != shape))
+        return shape_and_add(queue, shape, writable_bytes, token);
+    if (unlikely(desc == ring->avail_stop))
+        desc = turn(ring);
+    desc->addr = head->table;
+    desc->len_id_flags = head->len_id_flags | ring->avail_flags;
+    ring->avail_at++;
+    return take_id(ring, head, 1, writable_bytes, token);
+}
+
+static int direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+{
+    struct packed_ring *ring = ring_of(queue);
+    uint32_t id = queue->free_id, readable = shape & 0xffff, count = readable + (shape >> 16);
+    debug_assert(count > 0 && count <= queue->config.chain_max);
+    if (unlikely(queue->free_count < count))
+        return -EBUSY;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct virtqueue_buffer *buffer = &queue->buffers[i];
+        uint32_t flags = (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0) | (i < readable ? 0 : VIRTQ_DESC_F_WRITE);
+        if (ring->avail_at == ring->avail_stop)
+            turn(ring);
+        ring->avail_at->addr = buffer->address;
+        /* Of a chain's ids, the last counts (2.8.6). */
+        ring->avail_at->len_id_flags = buffer->bytes | (uint64_t)id << 32 | FLAGS(flags) | ring->avail_flags;
+        ring->avail_at++;
+    }
+    ring->ids[id].length = (uint16_t)count;
+    return take_id(ring, &ring->ids[id], count, writable_bytes, token);
+}
+
+/* Makes the batch, which ends before `next`, available, and begins the next one there. */
+static always_inline void publish(struct packed_ring *ring, struct pvirtq_desc *batch,
+                                  struct pvirtq_desc *next)
+{
+    batch->addr = ring->first.addr;
+    /* All of the batch before the first one's flags, which bring its id and length along in one aligned
+     * store; pairs with the device's barrier between these flags and what it reads then (2.8.21.1). */
+    barrier_store();
+    write_once(batch->len_id_flags, ring->first.len_id_flags);
+    ring->batch = next == ring->end ? wrap_avail(ring) : next;
+    ring->batch_event = ring->avail_event;
+    ring->avail_at = &ring->first;
+    ring->avail_stop = &ring->first + 1;
+}
+
+/* Does the device ask for the doorbell, now that the descriptors from `first` to before `next` are there? */
+static bool is_wanted(const struct packed_ring *ring, uint32_t event, uint32_t first,
+                      const struct pvirtq_desc *next)
+{
+    uint32_t size = ring->queue.size, offset = first & VIRTQUEUE_OFFSET;
+    uint32_t end = (uint32_t)(next - ring->desc), count = end > offset ? end - offset : end + size - offset;
+    switch (event >> 16 & RING_EVENT_FLAGS_MASK) {
+    case RING_EVENT_FLAGS_DISABLE:
+        return false;
+    case RING_EVENT_FLAGS_DESC:
+        return virtqueue_packed_need_event(event, first, count, size);
+    default:
+        return true;
+    }
+}
+
+static noinline bool kick_traced(const struct packed_ring *ring, uint32_t first, bool must_notify)
+{
+    trace(TRACE_RING_KICK, (uintptr_t)ring, first & (VIRTQUEUE_WRAP | VIRTQUEUE_OFFSET));
+    return must_notify;
+}
+
+static bool packed_kick_prepare(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    struct pvirtq_desc *batch = ring->batch, *next = ring->avail_at;
+    if (next == &ring->first)
+        return false;
+    if (next == &ring->first + 1)
+        next = batch + 1;
+    uint32_t first = (uint32_t)(batch - ring->desc) + ring->batch_event;
+    publish(ring, batch, next);
+    /* The flags before the look at what the device asks for; pairs with the device's barrier between asking
+     * for a doorbell and its own last look at the flags (2.8.21.3.1). Without it, x86 may look first. */
+    barrier_full();
+    uint32_t event = read_once(ring->device_event->desc_flags);
+    bool must_notify = true; /* to a device that sleeps and waits for just this batch, as most do */
+    if (unlikely(event != first))
+        must_notify = is_wanted(ring, event, first, next);
+    queue->kicks += must_notify;
+    return virtqueue_is_traced() ? kick_traced(ring, first, must_notify) : must_notify;
+}
+
+/* ---- Completions ------------------------------------------------------------------------------------ */
+
+/* What the descriptor at used_at tells, in one read: what is checked is what is used. With flags that are not
+ * a used descriptor's, the lower half is a number past all ids. */
+static always_inline uint64_t look(const struct packed_ring *ring, const struct pvirtq_desc *used_at)
+{
+    uint64_t word = read_once(used_at->len_id_flags);
+    uint64_t told = ((word << 32 | word >> 32) ^ ring->used_flags) & TOLD_MASK;
+    /* The flags before what the chain was filled with; pairs with the device's barrier between that and the
+     * flags (2.8.22). */
+    barrier_load();
+    return told;
+}
+
+static always_inline void *free_chain(struct virtqueue *queue, struct packed_id *head, uint32_t id,
+                                      uint32_t length)
+{
+    head->told_end = 0;
+    head->next = queue->free_id;
+    queue->free_id = (uint16_t)id;
+    queue->free_count += (uint16_t)length;
+    return head->token;
+}
+
+/* Takes the chain `id`; the next used descriptor will be behind what were its own. */
+static always_inline void *take(struct packed_ring *ring, struct pvirtq_desc *used_at, uint32_t id,
+                                uint32_t length)
+{
+    struct pvirtq_desc *next = used_at + length;
+    if (unlikely(next >= ring->end)) {
+        next -= ring->queue.size;
+        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */
+        ring->used_event ^= VIRTQUEUE_WRAP;
+    }
+    ring->used_at = next;
+    ring->queue.gotten++;
+    return free_chain(&ring->queue, &ring->ids[id], id, length);
+}
+
+static noinline struct virtqueue_used get_traced(struct packed_ring *ring, void *token, uint64_t told)
+{
+    trace(TRACE_RING_GET, (uintptr_t)ring, told & TOLD_ID);
+    return (struct virtqueue_used){.token = token, .id_and_bytes = told};
+}
+
+static cold noinline struct virtqueue_used refuse(struct packed_ring *ring, const char *why, uint64_t value)
+{
+    ring->id_end = 0;
+    virtqueue_break(&ring->queue, why, (uint32_t)value);
+    return (struct virtqueue_used){.token = NULL};
+}
+
+/* The descriptor is not a used one, or its id is none. */
+static noinline struct virtqueue_used get_nothing(struct packed_ring *ring, uint64_t told)
+{
+    if ((uint32_t)told <= TOLD_ID && !ring->queue.is_broken)
+        return refuse(ring, "used id past the queue's size", told & TOLD_ID);
+    return (struct virtqueue_used){.token = NULL};
+}
+
+static uint32_t length_of(const struct packed_ring *ring, uint32_t id)
+{
+    return ring->queue.buffer_stride ? 1 : ring->ids[id].length;
+}
+
+/* The id is not in flight, or the length does not fit. The length counts only beside VIRTQ_DESC_F_WRITE
+ * (2.8.4); QEMU tells a true one without, so there one that fits is believed, and any other is none. */
+static noinline struct virtqueue_used get_odd(struct packed_ring *ring, uint64_t told)
+{
+    uint32_t id = told & TOLD_ID;
+    if (ring->ids[id].told_end == 0)
+        return refuse(ring, "used id not in flight", id);
+    /* A second read; whatever it brings, either answer is sound. */
+    if (read_once(ring->used_at->flags) & VIRTQ_DESC_F_WRITE)
+        return refuse(ring, "used length past the buffers", told >> 32);
+    void *token = take(ring, ring->used_at, id, length_of(ring, id));
+    return (struct virtqueue_used){.token = token, .id = id};
+}
+
+/* The two differ in one word; as one function, given it, the compiler makes worse code of both. */
+static struct virtqueue_used direct_get(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    struct pvirtq_desc *used_at = ring->used_at;
+    uint64_t told = look(ring, used_at);
+    if (unlikely((uint32_t)told >= ring->id_end))
+        return get_nothing(ring, told);
+    uint32_t id = told & TOLD_ID;
+    if (unlikely(told >= ring->ids[id].told_end))
+        return get_odd(ring, told);
+    void *token = take(ring, used_at, id, ring->ids[id].length);
+    if (virtqueue_is_traced())
+        return get_traced(ring, token, told);
+    return (struct virtqueue_used){.token = token, .id_and_bytes = told};
+}
+
+static struct virtqueue_used indirect_get(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    struct pvirtq_desc *used_at = ring->used_at;
+    uint64_t told = look(ring, used_at);
+    if (unlikely((uint32_t)told >= ring->id_end))
+        return get_nothing(ring, told);
+    uint32_t id = told & TOLD_ID;
+    if (unlikely(told >= ring->ids[id].told_end))
+        return get_odd(ring, told);
+    void *token = take(ring, used_at, id, 1);
+    if (virtqueue_is_traced())
+        return get_traced(ring, token, told);
+    return (struct virtqueue_used){.token = token, .id_and_bytes = told};
+}
+
+static bool packed_has_more(const struct virtqueue *queue)
+{
+    const struct packed_ring *ring = const_ring_of(queue);
+    uint32_t flags = read_once(read_once(ring->used_at)->flags) ^ (uint32_t)(ring->used_flags >> 16);
+    return !(flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) && !queue->is_broken;
+}
+
+static void packed_callbacks_disable(struct virtqueue *queue)
+{
+    write_once(ring_of(queue)->driver_event->desc_flags, EVENT(RING_EVENT_FLAGS_DISABLE));
+}
+
+/* How to ask for an interrupt at the next used descriptor: without EVENT_IDX the position does not count. */
+static uint32_t next_event(const struct packed_ring *ring)
+{
+    return ring->used_event + (uint32_t)(ring->used_at - ring->desc);
+}
+
+static bool packed_callbacks_enable(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    write_once(ring->driver_event->desc_flags, next_event(ring));
+    /* The question before the last look (R5); pairs with the device's barrier between its used descriptor and
+     * its look at the question (2.8.10). */
+    barrier_full();
+    return packed_has_more(queue);
+}
+
+/* ---- After a reset, and for people ------------------------------------------------------------------ */
+
+static void *packed_detach(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    for (uint32_t id = 0; !virtqueue_is_idle(queue) && id < queue->size; id++) {
+        if (ring->ids[id].told_end != 0)
+            return free_chain(queue, &ring->ids[id], id, length_of(ring, id));
+    }
+    assert(virtqueue_is_idle(queue)); /* R2 */
+    return NULL;
+}
+
+static void packed_restart(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    memset(ring->desc, 0, queue->size * sizeof(*ring->desc));
+    /* Both wrap counters are 1 (2.8.1). */
+    ring->avail_flags = FLAGS(VIRTQ_DESC_F_AVAIL);
+    ring->avail_event = EVENT(RING_EVENT_FLAGS_DESC) | VIRTQUEUE_WRAP;
+    ring->used_flags = TOLD_FLAGS;
+    ring->used_event =
+        EVENT(ring->has_event_idx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE) | VIRTQUEUE_WRAP;
+    ring->used_at = ring->batch = ring->desc;
+    ring->batch_event = ring->avail_event;
+    ring->avail_at = &ring->first;
+    ring->avail_stop = &ring->first + 1;
+    ring->device_event->desc_flags = EVENT(RING_EVENT_FLAGS_ENABLE);
+    ring->driver_event->desc_flags = next_event(ring);
+    ring->id_end = queue->size;
+    queue->is_broken = false;
+    queue->broken_why = NULL;
+    for (uint32_t id = 0; id < queue->size; id++) {
+        ring->ids[id].shape = 0;
+        ring->ids[id].next = (uint16_t)(id + 1 < queue->size ? id + 1 : VIRTQUEUE_NO_ID);
+    }
+    queue->free_id = 0;
+}
+
+static bool packed_is_consistent(const struct virtqueue *queue)
+{
+    const struct packed_ring *ring = const_ring_of(queue);
+    uint32_t free = 0, chains = 0, taken = 0, id = queue->free_id;
+    for (; id < queue->size && ring->ids[id].told_end == 0 && free <= queue->size; id = ring->ids[id].next)
+        free++;
+    if (id != VIRTQUEUE_NO_ID)
+        return false;
+    for (id = 0; id < queue->size; id++) {
+        if (ring->ids[id].told_end != 0) {
+            chains++;
+            taken += length_of(ring, id);
+        }
+    }
+    return free + chains == queue->size && queue->free_count + taken == queue->size;
+}
+
+static void dump_event(const char *who, const char *what, uint32_t event)
+{
+    static const char *const asked[] = {[RING_EVENT_FLAGS_ENABLE] = "always",
+                                        [RING_EVENT_FLAGS_DISABLE] = "never",
+                                        [RING_EVENT_FLAGS_DESC] = "at",
+                                        [RING_EVENT_FLAGS_MASK] = "?"};
+    log_info(who, "%s %s %u, wrap counter %u", what, asked[event >> 16 & RING_EVENT_FLAGS_MASK],
+             event & VIRTQUEUE_OFFSET, (event & VIRTQUEUE_WRAP) != 0);
+}
+
+static void packed_dump(const struct virtqueue *queue)
+{
+    const struct packed_ring *ring = const_ring_of(queue);
+    const char *who = queue->config.name;
+    log_info(who, "%s, %u entries, %u free%s%s%s", queue->ops->name, queue->size, queue->free_count,
+             ring->has_event_idx ? ", event index" : "", queue->is_broken ? ", broken: " : "",
+             queue->is_broken ? queue->broken_why : "");
+    dump_event(who, "next batch", ring->batch_event + (uint32_t)(ring->batch - ring->desc));
+    dump_event(who, "doorbell", ring->device_event->desc_flags);
+    dump_event(who, "next used", next_event(ring));
+    dump_event(who, "interrupt", ring->driver_event->desc_flags);
+    log_info(who, "%llu sent, %llu completed, %llu doorbells", (unsigned long long)queue->added,
+             (unsigned long long)queue->gotten, (unsigned long long)queue->kicks);
+    for (uint32_t id = 0; id < queue->size; id++) {
+        const struct packed_id *head = &ring->ids[id];
+        if (head->told_end != 0)
+            log_debug(who, "id %u: token %p, %u writable bytes", id, head->token, head->end_bytes - 1);
+    }
+}
+
+/* ---- Creation --------------------------------------------------------------------------------------- */
+
+static void packed_destroy(struct virtqueue *queue)
+{
+    struct packed_ring *ring = ring_of(queue);
+    heap_free(queue->buffers);
+    heap_free(ring->device_event);
+    heap_free(ring->driver_event);
+    heap_free(ring->desc);
+    heap_free(ring->ids);
+    heap_free(ring);
+}
+
+static const struct virtqueue_ops direct_ops = {
+    .name = "packed",
+    .add = direct_add,
+    .kick_prepare = packed_kick_prepare,
+    .get = direct_get,
+    .has_more = packed_has_more,
+    .callbacks_disable = packed_callbacks_disable,
+    .callbacks_enable = packed_callbacks_enable,
+    .detach = packed_detach,
+    .restart = packed_restart,
+    .is_consistent = packed_is_consistent,
+    .dump = packed_dump,
+    .destroy = packed_destroy,
+};
+static const struct virtqueue_ops indirect_ops = {
+    .name = "packed, indirect",
+    .add = indirect_add,
+    .kick_prepare = packed_kick_prepare,
+    .get = indirect_get,
+    .has_more = packed_has_more,
+    .callbacks_disable = packed_callbacks_disable,
+    .callbacks_enable = packed_callbacks_enable,
+    .detach = packed_detach,
+    .restart = packed_restart,
+    .is_consistent = packed_is_consistent,
+    .dump = packed_dump,
+    .destroy = packed_destroy,
+};
+
+/* Each side writes one of the event structures: so they are a cache line apart. */
+static bool allocate_parts(struct packed_ring *ring, uint32_t tables)
+{
+    struct virtqueue *queue = &ring->queue;
+    ring->ids = heap_alloc_zeroed(queue->size * sizeof(*ring->ids));
+    ring->desc = heap_alloc_zeroed(queue->size * sizeof(*ring->desc));
+    ring->driver_event = heap_alloc_zeroed(CACHE_LINE_BYTES);
+    ring->device_event = heap_alloc_zeroed(CACHE_LINE_BYTES);
+    queue->buffers = heap_alloc_zeroed((size_t)tables * queue->config.chain_max * sizeof(*queue->buffers));
+    return ring->ids && ring->desc && ring->driver_event && ring->device_event && queue->buffers;
+}
+
+int vring_packed_create(const struct virtqueue_config *config, struct virtqueue **result)
+{
+    assert(config->size >= VIRTQUEUE_SIZE_MIN && config->size <= VIRTQUEUE_SIZE_MAX);
+    assert(config->chain_max > 0 && config->chain_max <= config->size);
+    struct packed_ring *ring = heap_alloc_zeroed(sizeof(*ring));
+    if (!ring)
+        return -ENOMEM;
+    struct virtqueue *queue = &ring->queue;
+    queue->ops = config->has_indirect ? &indirect_ops : &direct_ops;
+    queue->config = *config;
+    queue->size = config->size;
+    queue->buffer_stride = config->has_indirect ? config->chain_max : 0;
+    spinlock_init(&queue->lock, "virtqueue");
+    if (!allocate_parts(ring, config->has_indirect ? config->size : 1)) {
+        packed_destroy(queue);
+        return -ENOMEM;
+    }
+    for (uint32_t id = 0; config->has_indirect && id < queue->size; id++)
+        ring->ids[id].table = dma_address(queue->buffers + id * queue->buffer_stride);
+    ring->end = ring->desc + queue->size;
+    ring->has_event_idx = config->has_event_idx;
+    queue->descriptor_area = dma_address(ring->desc);
+    queue->driver_area = dma_address(ring->driver_event);
+    queue->device_area = dma_address(ring->device_event);
+    queue->free_count = queue->size;
+    packed_restart(queue);
+    *result = queue;
+    return 0;
+}
