@@ -86,8 +86,10 @@ def test_features(boot, image, event_idx, indirect, by):
                                     {"page-per-vq": True}, {"modern-pio-notify": True}, {"disable-legacy": "on"}],
                          ids=lambda d: next(iter(d)))
 def test_device_options(boot, image, device):
-    """Features we do not have are refused, not half-accepted (hazards 26, 28)."""
-    stress_ok(boot(STRESS, disks=[Disk.file(image(), device)]))
+    """What we have is accepted where it is offered, the rest refused, nothing half-accepted (hazards 26, 28)."""
+    result = boot(STRESS, disks=[Disk.file(image(), device)])
+    stress_ok(result)
+    assert ("+RING_PACKED" in result.output) == ("packed" in device)
 
 
 def test_no_disk(boot):

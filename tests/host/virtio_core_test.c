@@ -8,7 +8,9 @@ static void test_negotiation(void)
 {
     char text[512];
     static const uint8_t steps[] = {0, 1, 3, 0xb, 0xf};
+    virtio_settings.has_packed = false;
     struct virtio_blk *disk = start(64, ~0ull);
+    virtio_settings.has_packed = true;
     check_equal(m.written_features,
                 BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) |
                     BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_ORDER_PLATFORM) | BIT(VIRTIO_F_ANY_LAYOUT) |

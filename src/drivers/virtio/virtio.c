@@ -30,6 +30,7 @@ linker_set_declare(virtio_drivers, const struct virtio_driver);
 struct virtio_settings virtio_settings = {
     .queue_size = QUEUE_SIZE_DEFAULT,
     .queues = VIRTQUEUES_MAX,
+    .has_packed = true,
     .has_indirect = true,
     .has_event_idx = true,
     .has_msix = true,
@@ -41,19 +42,14 @@ void virtio_init(void)
 {
     struct virtio_settings *s = &virtio_settings;
     uint64_t value;
-    if (cmdline_u64("virtio.queue_size", VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX, &value)) {
-        s->queue_size = 1u << ilog2(value);
-        if (s->queue_size != value)
-            log_warning("virtio", "virtio.queue_size=%llu is no power of two: %u is used",
-                        (unsigned long long)value, s->queue_size);
-    }
+    if (cmdline_u64("virtio.queue_size", VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX, &value))
+        s->queue_size = (uint32_t)value;
     if (cmdline_u64("virtio.queues", 1, VIRTQUEUES_MAX, &value))
         s->queues = (uint32_t)value;
+    s->has_packed = cmdline_bool("virtio.packed", true);
     s->has_indirect = cmdline_bool("virtio.indirect", true);
     s->has_event_idx = cmdline_bool("virtio.event_idx", true);
     s->has_msix = cmdline_bool("virtio.msix", true);
-    if (cmdline_bool("virtio.packed", false))
-        log_warning("virtio", "virtio.packed=1: there is no packed ring yet; the split ring is used");
 }
 
 /* ---- The steps -------------------------------------------------------------------------------------- */
@@ -212,20 +208,31 @@ void virtio_config_snapshot(struct virtio_device *device, config_reader *read, v
 
 /* ---- Queues ----------------------------------------------------------------------------------------- */
 
-static uint32_t limited_size(uint32_t offered)
+/* A split ring has a power of two (2.7), a packed one any number of entries (2.8.10.1). */
+static bool is_ring_size(const struct virtio_device *device, uint32_t size)
+{
+    return size >= VIRTQUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX &&
+           (is_power_of_two(size) || virtio_has_feature(device, VIRTIO_F_RING_PACKED));
+}
+
+static uint32_t limited_size(const struct virtio_device *device, uint32_t offered)
 {
     uint32_t size = MIN(MIN(offered, virtio_settings.queue_size), VIRTQUEUE_SIZE_MAX);
-    return size > 0 ? 1u << ilog2(size) : 0;
+    if (size < VIRTQUEUE_SIZE_MIN || is_ring_size(device, size))
+        return size;
+    log_warning(device->name, "a split ring cannot have %u entries: %u are used", size, 1u << ilog2(size));
+    return 1u << ilog2(size);
 }
 
 uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index)
 {
     uint32_t offered = device->transport->queue_size(device, index);
-    uint32_t size = device->transport->is_queue_size_fixed ? offered : limited_size(offered);
-    if (is_power_of_two(size) && size >= VIRTQUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX)
+    uint32_t size = device->transport->is_queue_size_fixed ? offered : limited_size(device, offered);
+    if (is_ring_size(device, size))
         return size;
-    log_error(device->name, "queue %u of %u entries cannot be used: not a power of two from %u to %u", index,
-              offered, VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX);
+    log_error(device->name, "queue %u of %u entries cannot be used: not %s from %u to %u", index, offered,
+              virtio_has_feature(device, VIRTIO_F_RING_PACKED) ? "a number" : "a power of two",
+              VIRTQUEUE_SIZE_MIN, VIRTQUEUE_SIZE_MAX);
     return 0;
 }
 
@@ -235,8 +242,9 @@ static int create_queue(struct virtio_device *device, struct virtqueue_config *c
     config->index = (uint16_t)index;
     config->has_indirect = virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC);
     config->has_event_idx = virtio_has_feature(device, VIRTIO_F_EVENT_IDX);
-    /* The packed ring's place is here: a second creator. */
-    int error = vring_split_create(config, &device->queues[index]);
+    int error = virtio_has_feature(device, VIRTIO_F_RING_PACKED)
+                    ? vring_packed_create(config, &device->queues[index])
+                    : vring_split_create(config, &device->queues[index]);
     if (error == 0)
         device->queues[index]->device = device;
     return error;

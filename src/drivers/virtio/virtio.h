@@ -120,9 +120,9 @@ void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct vi
 uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint32_t width);
 uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset);
 
-/* The size that queue `index` will get, a power of two: the least of the device's, the setting, and what
- * rings may have; where the device fixes it, its own, and the setting can only limit what is in flight. 0
- * after one line: no such queue, or one that cannot be used. */
+/* The size that queue `index` will get, a power of two unless its ring is a packed one: the least of the
+ * device's, the setting, and what rings may have; where the device fixes it, its own, and the setting can
+ * only limit what is in flight. 0 after one line: no such queue, or one that cannot be used. */
 uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index);
 /* Creates queues 0..count - 1 and connects their interrupts. The core fills in the configs' names, indices
  * and negotiated features. 0, or an errno after one line. */

@@ -20,7 +20,7 @@ static const struct virtio_feature core_features[] = {
     {VIRTIO_F_UNUSED, false, "UNUSED"},
     {VIRTIO_F_VERSION_1, true, "VERSION_1"},
     {VIRTIO_F_ACCESS_PLATFORM, true, "ACCESS_PLATFORM"},
-    {VIRTIO_F_RING_PACKED, false, "RING_PACKED"},
+    {VIRTIO_F_RING_PACKED, true, "RING_PACKED"},
     {VIRTIO_F_IN_ORDER, false, "IN_ORDER"},
     {VIRTIO_F_ORDER_PLATFORM, true, "ORDER_PLATFORM"},
     {VIRTIO_F_SR_IOV, false, "SR_IOV"},
@@ -41,6 +41,8 @@ uint64_t virtio_features_wanted(const struct virtio_driver *driver)
 {
     uint64_t wanted = wanted_of(core_features, ARRAY_SIZE(core_features)) |
                       wanted_of(driver->features, driver->feature_count);
+    if (!virtio_settings.has_packed)
+        wanted &= ~BIT(VIRTIO_F_RING_PACKED);
     if (!virtio_settings.has_indirect)
         wanted &= ~BIT(VIRTIO_F_INDIRECT_DESC);
     if (!virtio_settings.has_event_idx)
