@@ -132,6 +132,8 @@ fuzz_eclipsefs_v2 := $(eclipsefs_library)
 fuzz_eclipsefs_v2_args := -max_len=65536
 fuzz_vring := $(virtio_host_sources)
 fuzz_vring_args := -max_len=1024
+fuzz_vring_packed := $(fuzz_vring)
+fuzz_vring_packed_args := $(fuzz_vring_args)
 
 define fuzz_rules
 $(O)/fuzz/$(1): tests/fuzz/$(1)_fuzz.c $(fuzz_$(1)) tools/host/host.c $(eclipsefs_headers) $(wildcard tests/host/*.h tests/fuzz/*.h)

@@ -2,7 +2,8 @@
 /* The scripts of vring_fuzz.h on a split ring. */
 #include "fake_device.h"
 
-#define RING_FEATURES 0
+#define RING_FEATURES    0
+#define RING_SIZE(which) (2u << (which))
 #include "vring_fuzz.h"
 
 static uint32_t driver_area_bytes(const struct virtqueue *ring)

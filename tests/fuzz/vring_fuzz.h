@@ -8,7 +8,7 @@
  * each request has completed, with its data if it says so; R2 all descriptors are free; R6 none completed
  * while a reset went on.
  *
- * Included by one file a ring format, after its fake device. */
+ * Included by one file a ring format, after its fake device, RING_FEATURES, and RING_SIZE of 0 to 3. */
 #ifndef TESTS_FUZZ_VRING_FUZZ_H
 #define TESTS_FUZZ_VRING_FUZZ_H
 
@@ -156,7 +156,7 @@ static void run_script(const uint8_t *data, size_t bytes)
     uint32_t kind = script_take();
     uint64_t offered = ALL_OF_QEMU | RING_FEATURES;
     offered &= ~((kind & 1 ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) | (kind & 2 ? BIT(VIRTIO_F_EVENT_IDX) : 0));
-    begin(2u << (kind / 4 % 4), offered, kind & 16 ? 254 : 1);
+    begin(RING_SIZE(kind / 4 % 4), offered, kind & 16 ? 254 : 1);
     host_barrier = at_barrier;
     while (script.left > 0)
         step();

@@ -16,6 +16,7 @@ virtio_host_sources = $(virtio_core_sources) $(addprefix src/drivers/virtio/,vir
 host_test_virtio_blk = $(virtio_host_sources)
 host_test_virtio_blk_packed = $(virtio_host_sources)
 host_test_vring_fuzz = tests/fuzz/vring_fuzz.c $(virtio_host_sources)
+host_test_vring_packed_fuzz = tests/fuzz/vring_packed_fuzz.c $(virtio_host_sources)
 host_test_virtio_core = $(virtio_host_sources)
 host_test_virtio_blk_slots = $(virtio_host_sources)
 block_layer = $(addprefix src/drivers/block/,block.c group.c merge.c plug.c queue.c sched_deadline.c sched_none.c segments.c transfer.c watchdog.c)
