@@ -210,6 +210,30 @@ def test_ring_of_an_unknown_format(stuck):
     assert re.search(r" iobench +\S+ +[01] +16 ", stuck["umbra threads "]), "the others do without"
 
 
+PACKED = "((struct packed_ring *) queue)"
+
+
+@pytest.mark.parametrize("indirect", [0, 1])
+def test_stuck_packed_ring(tmp_path, indirect):
+    """The same disk with a packed ring: its table, its places, and what disagrees when memory is changed."""
+    with start(tmp_path, stopped=True, smp=2, disks=[Disk.null(device={"packed": True, **NO_IOEVENTFD})],
+               cmdline=f"root=none virtio.queue_size=100 virtio.indirect={indirect}",
+               commands=f"iobench name=x dev=vd0 rw=randread bs=4k iodepth=1 numjobs={READERS} number_ios=100") as vm:
+        output = gdb(vm, "break virtqueue_notify", 'dprintf block_submit_and_wait,"submit %lu\\n",request->sector', "continue",
+                     lose_doorbells_until(f"{IN_FLIGHT} == {READERS}"), "umbra virtqueue", f"set var {HEADER.format(1)} = 77",
+                     f"set var {PACKED}->used_at = {PACKED}->used_at + 1", "umbra virtqueue vd0")
+    text, table, taken = output["umbra virtqueue"], rows(output["umbra virtqueue"]), READERS * (1 if indirect else 3)
+    assert sorted(row[3] for row in table) == submitted(output) and "!!" not in text, text
+    assert [(row[0], row[2], row[4], row[6]) for row in table] == [(i, "read", 4096, "") for i in range(READERS)], text
+    assert f"packed{', indirect' if indirect else ''}, 100 entries, {100 - taken} free, event index, not broken" in text
+    assert (f"available: next offset {taken}, wrap counter 1, 0 not published; doorbell wanted always\n"
+            "  used:      next offset 0, wrap counter 1; interrupt wanted at offset 0, wrap counter 1\n") in text, text
+    findings = re.findall(r"!! (.*)", output["umbra virtqueue vd0"])
+    assert f"sector {table[1][3]} by the request, 77 in the ring" in findings
+    assert (f"the chains in flight have {taken} descriptors, between the places of used and available are {taken - 1}"
+            in findings), findings
+
+
 def test_stuck_queues(stuck):
     text = stuck["umbra queues"]
     assert re.search(rf"^vd0: 0 queued .*, {READERS} in flight of 256 \(most {READERS}\), scheduler none$", text, re.M), text

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """umbra virtqueue: a ring as the driver keeps it and as its shared memory has it, side by side.
 
-Three parts: a class a ring format, which knows where indices and chains are (RINGS; a packed ring is one more);
+Three parts: a class a ring format, which knows where indices and chains are (RINGS; vring_packed.py has another);
 `Disk`, which knows what a virtio-blk driver puts into a chain; and the command.
 
 Note that QEMU, whenever it stops the machine, first lets its disks finish what they have begun. So at a stop the
@@ -15,6 +15,7 @@ import gdb
 
 from . import clock, requests
 from .kernel import Broken, Command, NotBooted, at, enum_name, offset_of, read, text
+from .vring_packed import PackedRing
 
 STATUS_PRESET = 0xff  # VIRTIO_BLK_STATUS_PRESET
 HEADER_BYTES = 16  # struct virtio_blk_req_header
@@ -48,6 +49,12 @@ class SplitRing:
 
     def in_flight(self):
         return [i for i in range(self.size) if int(self.ids[i]["token"])]
+
+    def token(self, head):
+        return self.ids[head]["token"]
+
+    def writable_bytes(self, head):
+        return int(self.ids[head]["writable_bytes"])
 
     def answers(self):
         """(id, bytes) that the device has completed and the driver has not taken."""
@@ -116,7 +123,7 @@ class SplitRing:
                     yield f"the {name} ring names the id {head}, which is not in flight"
 
 
-RINGS = {"split": SplitRing}  # by the first word of ops->name
+RINGS = {"split": SplitRing, "packed": PackedRing}  # by the first word of ops->name
 
 
 def ring_of(queue):
@@ -176,7 +183,7 @@ def requests_of(disk, queue):
     """What a queue has, with the followers of merged requests."""
     ring = ring_of(queue)
     for head in ring.in_flight():
-        request = disk.request(queue, ring.ids[head]["token"])
+        request = disk.request(queue, ring.token(head))
         if request:
             yield request
             yield from requests.followers(request)
@@ -214,7 +221,7 @@ def compare(disk, ring, head, request):
     except (Broken, gdb.MemoryError) as error:
         return [f"the chain in the ring: {error}"]
     found = []
-    allowed = int(ring.ids[head]["writable_bytes"])
+    allowed = ring.writable_bytes(head)
     if writable != allowed:
         found.append(f"the driver lets the device write {allowed} bytes, the ring {writable}")
     if not request:
@@ -236,7 +243,7 @@ def device_view(disk, queue, ring, head, answers):
 
 
 def print_chain(disk, queue, ring, head, answers, now_ns):
-    token = int(ring.ids[head]["token"])
+    token = int(ring.token(head))
     request = disk.request(queue, token)
     if request:
         more = len(requests.followers(request))
