@@ -27,9 +27,12 @@ VIRTIO = "src/drivers/virtio/"
 BLOCK = "src/drivers/block/"
 PCI = "src/drivers/pci/"
 VRING = VIRTIO + "vring_split.c"
+PACKED = VIRTIO + "vring_packed.c"
 BLK_QUEUE = VIRTIO + "virtio_blk_queue.c"
 RACE = "tests/host/vring_race_test.c::"
 RING_TEST = "tests/host/vring_test.c::"
+PACKED_RACE = "tests/host/vring_packed_race_test.c::"
+PACKED_TEST = "tests/host/vring_packed_test.c::"
 BLK_TEST = "tests/host/virtio_blk_test.c::"
 CORE_TEST = "tests/host/virtio_core_test.c::"
 PCI_TEST = "tests/host/pci_test.c::"
@@ -62,6 +65,55 @@ MUTANTS = [
            "uint32_t fresh = read_once(ring->used->idx) - ring->used_next;", RING_TEST + "test_traffic"),
     Mutant("more-compared-in-32-bits", 5, VRING, "!= (uint16_t)ring->used_next &&", "!= ring->used_next &&",
            RING_TEST + "test_traffic"),
+
+    # ---- The packed ring -----------------------------------------------------------------------------------------
+    Mutant("packed-kick-without-barrier", 1, PACKED, "    barrier_full();\n    uint32_t event", "    uint32_t event",
+           PACKED_RACE + "test_kick"),
+    Mutant("packed-enable-without-barrier", 2, PACKED, "    barrier_full();\n    return packed_has_more",
+           "    return packed_has_more", PACKED_RACE + "test_callback"),
+    Mutant("packed-enable-without-second-look", 2, PACKED, "    return packed_has_more(queue);", "    return false;",
+           PACKED_TEST + "test_interrupt_suppression"),
+    Mutant("packed-question-never-moved", 3, PACKED, "write_once(ring->driver_event->desc_flags, next_event(ring));", "(void)ring;",
+           PACKED_TEST + "test_traffic"),
+    Mutant("packed-question-without-its-lap", 3, PACKED, "        ring->used_event ^= VIRTQUEUE_WRAP;\n", "",
+           PACKED_TEST + "test_traffic"),
+    Mutant("packed-event-of-the-other-lap", 4, VIRTIO + "virtqueue_internal.h",
+           "((event ^ first) & VIRTQUEUE_WRAP ? size : 0)", "0", PACKED_TEST + "test_need_event"),
+    Mutant("packed-batch-counted-without-its-lap", 4, PACKED, "end > offset ? end - offset : end + size - offset", "end - offset",
+           PACKED_TEST + "test_doorbell_of_batches"),
+    Mutant("packed-whole-ring-counted-as-nothing", 4, PACKED, "count = end > offset ?", "count = end >= offset ?",
+           PACKED_TEST + "test_doorbell_of_batches"),
+    Mutant("packed-avail-without-its-lap", 5, PACKED, "    ring->avail_flags ^= FLAGS(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);\n", "",
+           PACKED_TEST + "test_traffic"),
+    Mutant("packed-used-without-its-lap", 5, PACKED, "        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */\n", "",
+           PACKED_TEST + "test_traffic"),
+    Mutant("packed-end-by-a-power-of-two", 31, PACKED, "    if (unlikely(next >= ring->end)) {",
+           "    if (unlikely(next >= ring->desc + (0x80000000u >> __builtin_clz(ring->queue.size)))) {", PACKED_TEST + "test_traffic"),
+    Mutant("packed-batch-appears-while-it-grows", "R5", PACKED,
+           "    ring->batch_event = ring->avail_event;\n    ring->avail_at = &ring->first;\n    ring->avail_stop = &ring->first + 1;\n}",
+           "    ring->batch_event = ring->avail_event;\n    ring->avail_at = ring->batch;\n    ring->avail_stop = ring->end;\n}",
+           PACKED_TEST + "test_batch_order"),
+    Mutant("packed-flags-before-the-address", "R5", PACKED, "    batch->addr = ring->first.addr;\n",
+           "    write_once(batch->len_id_flags, ring->first.len_id_flags);\n    barrier_store();\n    batch->addr = ring->first.addr;\n",
+           PACKED_TEST + "test_batch_order"),
+    Mutant("packed-id-past-the-queue", 20, PACKED, "    ring->id_end = queue->size;", "    ring->id_end = 0x10000;",
+           PACKED_TEST + "test_lies"),
+    Mutant("packed-id-not-in-flight", 20, PACKED,
+           "    if (ring->ids[id].told_end == 0)\n        return refuse(ring, \"used id not in flight\", id);\n", "",
+           PACKED_TEST + "test_lies"),
+    Mutant("packed-id-used-twice", 20, PACKED, "    head->told_end = 0;\n", "", PACKED_TEST + "test_lies"),
+    Mutant("packed-length-trusted", 20, PACKED, "    head->end_bytes = writable_bytes + 1;", "    head->end_bytes = UINT32_MAX;",
+           PACKED_TEST + "test_lies"),
+    Mutant("packed-length-where-there-is-none", 20, PACKED, "    if (read_once(ring->used_at->flags) & VIRTQ_DESC_F_WRITE)\n",
+           "    if (ring->used_at)\n", PACKED_TEST + "test_lies"),
+    Mutant("packed-used-flag-alone", 20, PACKED, "#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)",
+           "#define TOLD_FLAGS ((uint64_t)VIRTQ_DESC_F_USED << 16)", PACKED_TEST + "test_lies"),
+    Mutant("packed-broken-queue-goes-on", "R4", PACKED, "    ring->id_end = 0;\n", "", PACKED_TEST + "test_lies"),
+    Mutant("packed-scribbled-table-kept", "R4", PACKED, "        ring->ids[id].shape = 0;\n", "", PACKED_TEST + "test_scribble"),
+    Mutant("packed-restart-in-the-old-lap", "R6", PACKED, "    ring->used_flags = TOLD_FLAGS;\n",
+           "    ring->used_flags = queue->added ? ring->used_flags : TOLD_FLAGS;\n", PACKED_TEST + "test_reset"),
+    Mutant("packed-detach-loses-descriptors", "R2", PACKED, "            return free_chain(queue, &ring->ids[id], id, length_of(ring, id));",
+           "            return free_chain(queue, &ring->ids[id], id, 1);", PACKED_TEST + "test_reset"),
 
     # ---- Interrupts -----------------------------------------------------------------------------------------------
     Mutant("pin-acknowledged-after-draining", 6, VIRTIO + "transport_pci_irq.c",
@@ -206,8 +258,10 @@ MUTANTS = [
            CORE_TEST + "test_refusals"),
     Mutant("unknown-features-accepted", 26, VIRTIO + "virtio.c", "device->offered & virtio_features_wanted(device->driver)",
            "device->offered | virtio_features_wanted(device->driver)", CORE_TEST + "test_negotiation"),
-    Mutant("packed-accepted-unbuilt", 26, VIRTIO + "virtio_features.c", "{VIRTIO_F_RING_PACKED, false,",
-           "{VIRTIO_F_RING_PACKED, true,", CORE_TEST + "test_negotiation"),
+    Mutant("reset-of-a-ring-accepted-unbuilt", 26, VIRTIO + "virtio_features.c", "{VIRTIO_F_RING_RESET, false,",
+           "{VIRTIO_F_RING_RESET, true,", CORE_TEST + "test_negotiation"),
+    Mutant("packed-accepted-unwanted", 26, VIRTIO + "virtio_features.c", "wanted &= ~BIT(VIRTIO_F_RING_PACKED);", "(void)0;",
+           CORE_TEST + "test_negotiation"),
     Mutant("feature-bits-in-an-int", 27, VIRTIO + "virtio_features.c", "? BIT(features[i].bit) : 0", "? 1u << features[i].bit : 0",
            CORE_TEST + "test_negotiation"),
     Mutant("doorbell-multiplier-is-4", 28, VIRTIO + "transport_pci_caps.c", "queue_notify_off * regions->notify_multiplier",
@@ -230,9 +284,11 @@ MUTANTS = [
     Mutant("queue-size-not-clamped", 31, VIRTIO + "virtio.c",
            "MIN(MIN(offered, virtio_settings.queue_size),",
            "MIN(MAX(offered, virtio_settings.queue_size),", CORE_TEST + "test_limits"),
-    Mutant("queue-size-no-power-of-two", 31, VIRTIO + "virtio.c", "return size > 0 ? 1u << ilog2(size) : 0;",
-           "return size;",
-           CORE_TEST + "test_limits"),
+    Mutant("queue-size-no-power-of-two", 31, VIRTIO + "virtio.c",
+           "(is_power_of_two(size) || virtio_has_feature(device, VIRTIO_F_RING_PACKED))", "device", CORE_TEST + "test_limits"),
+    Mutant("packed-size-rounded", 31, VIRTIO + "virtio.c",
+           "(is_power_of_two(size) || virtio_has_feature(device, VIRTIO_F_RING_PACKED))", "is_power_of_two(size)",
+           "tests/host/virtio_blk_packed_test.c::test_negotiation"),
 
     Mutant("used-event-at-a-wrong-place", 32, VRING, "&ring->avail->ring[queue->size];", "&ring->avail->ring[queue->size - 1u];",
            RING_TEST + "test_suppression"),
