@@ -19,7 +19,7 @@ def boots(result):
 
 
 @pytest.mark.parametrize("text,word", [
-    ("nonsense=1", "nonsense"), ("smp=many", "many"), ("virtio.queue_size=3", "queue_size"),
+    ("nonsense=1", "nonsense"), ("smp=many", "many"), ("virtio.queue_size=3", "3 entries"),
     ("loglevel=loud", "loud"), ("blk.sched=psychic", "psychic"), ("bcache.size=-1", "bcache.size")])
 def test_command_line(text, word):
     result = Machine(cmdline=text, commands="echo alive", disks=[Disk.null(64 << 20)]).run()

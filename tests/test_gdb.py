@@ -407,6 +407,7 @@ class Terminal:
         os.write(self.fd, text.encode())
 
 
+@pytest.mark.xdist_group("build/disk.img")
 def test_make_debug():
     """The README's way: stopped at the first instruction; Ctrl-C stops the kernel and ends nothing."""
     terminal = Terminal("make", "debug", "BOOT=kernel", "CMD=sleep 60")
