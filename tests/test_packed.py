@@ -94,6 +94,13 @@ def test_other_interrupts(boot, image, machine):
     check_stress(boot(STRESS, smp=2, machine=machine, disks=[packed(image(), **({"vectors": 0} if machine == "pc" else {}))]), 256)
 
 
+def test_queue_a_cpu(boot, image):
+    """Four packed rings at once, of a size that is no power of two."""
+    result = boot(STRESS, smp=4, disks=[packed(image(), **{"num-queues": 4})], cmdline="virtio.queue_size=5")
+    check_stress(result, 5)
+    assert result.output.count("5 entries, packed, indirect") == 4, result.output
+
+
 def test_one_possible_cpu(boot, image):
     """Without maxcpus=2 TCG emits no guest barriers: lost doorbells must be mended (hazard 48)."""
     check_stress(boot(STRESS, smp=1, maxcpus=1, disks=[packed(image())]), 256)
