@@ -2,6 +2,7 @@
 """What the I/O path claims: sleeping instead of polling, few doorbells and interrupts, exact errors, nothing
 lost at any depth, and every late or failed request accounted for."""
 import json
+import json
 import re
 import time
 
@@ -141,3 +142,22 @@ def test_shrink_under_requests(image):
         row = finish_load(vm)
         assert 0 < row["errors"] < row["ios"], row
         assert '"errors":0,' in vm.command("iobench dev=vd0 rw=read bs=64k number_ios=256 warmup=0 --json")
+
+
+def test_json_says_what_the_tables_say(boot, image):
+    """--json of the commands with figures: one object a line, with the numbers of the table for people."""
+    reads = "iobench dev=vd0 rw=randread bs=4k number_ios=300"
+    result = boot(f"{reads}; lsblk; lsblk --json; irq; irq --json; iostat vd0; iostat vd0 --json",
+                  disks=[Disk.file(image(32 << 20), {"logical_block_size": 4096, "physical_block_size": 4096})])
+    rows = {row["name"]: row for row in map(json.loads, result.command("lsblk --json")[1].splitlines())}
+    for line in result.command("lsblk")[1].splitlines()[1:]:
+        name, size, _, block, depth, segments = line.split()[:6]
+        row = rows.pop(name)
+        assert [row["bytes"] >> 20, row["block_bytes"], row["depth"], row["segments"]] == list(map(int, (size, block, depth, segments)))
+    assert not rows
+    table = re.findall(r"^ *(\d+) +(\d+) +(\d+) (\S+)$", result.command("irq")[1], re.M)
+    vectors = [json.loads(line) for line in result.command("irq --json")[1].splitlines()]
+    assert table == [tuple(str(row[key]) for key in ("vector", "cpu", "count", "name")) for row in vectors]
+    assert any(int(count) >= 300 and name == "virtio0-queue0" for _, _, count, name in table)
+    row = json.loads(result.command("iostat vd0 --json")[1])
+    assert f"reads {row['reads']} " in result.command("iostat vd0")[1] and row["reads"] >= 300

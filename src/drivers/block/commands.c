@@ -25,22 +25,39 @@ static struct block_device *device_argument(int argc, char **argv, int index)
     return device;
 }
 
+static void print_device(const struct block_device *device)
+{
+    const struct block_limits *limits = block_device_limits(device);
+    console_printf("%-6s ", block_device_name(device));
+    print_size(block_device_sectors(device));
+    console_printf("  %5u  %5u  %8u  %-4s  %-9s  %s\n", limits->logical_block_bytes, limits->depth,
+                   limits->max_segments, block_device_is_read_only(device) ? "ro" : "rw",
+                   block_device_scheduler(device), block_device_where(device));
+}
+
+static void print_device_json(const struct block_device *device)
+{
+    const struct block_limits *limits = block_device_limits(device);
+    console_printf("{\"name\":\"%s\",\"bytes\":%llu,\"block_bytes\":%u,\"depth\":%u,\"segments\":%u,"
+                   "\"read_only\":%s,\"scheduler\":\"%s\",\"where\":\"%s\"}\n",
+                   block_device_name(device),
+                   (unsigned long long)block_device_sectors(device) << BLOCK_SECTOR_SHIFT,
+                   limits->logical_block_bytes, limits->depth, limits->max_segments,
+                   block_device_is_read_only(device) ? "true" : "false", block_device_scheduler(device),
+                   block_device_where(device));
+}
+
 static int lsblk_run(int argc, char **argv)
 {
+    bool is_json = shell_flag(argc, argv, "--json");
     struct block_device *device;
-    (void)argc, (void)argv;
-    console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER  WHERE\n");
-    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++) {
-        const struct block_limits *limits = block_device_limits(device);
-        console_printf("%-6s ", block_device_name(device));
-        print_size(block_device_sectors(device));
-        console_printf("  %5u  %5u  %8u  %-4s  %-9s  %s\n", limits->logical_block_bytes, limits->depth,
-                       limits->max_segments, block_device_is_read_only(device) ? "ro" : "rw",
-                       block_device_scheduler(device), block_device_where(device));
-    }
+    if (!is_json)
+        console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER  WHERE\n");
+    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
+        (is_json ? print_device_json : print_device)(device);
     return 0;
 }
-SHELL_COMMAND(lsblk, "", "list block devices", lsblk_run, NULL);
+SHELL_COMMAND(lsblk, "[--json]", "list block devices", lsblk_run, NULL);
 
 static void print_stats_json(const struct block_device *device, const struct block_stats *s)
 {

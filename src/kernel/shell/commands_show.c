@@ -125,21 +125,36 @@ static void irq_print_cpus(void)
     console_printf("unclaimed: %llu\n", (unsigned long long)irq_spurious_count());
 }
 
+static void irq_print_json(const struct irq_table *table)
+{
+    for (uint32_t i = 0; i < table->count; i++)
+        console_printf("{\"vector\":%u,\"cpu\":%u,\"count\":%llu,\"name\":\"%s\"}\n", table->lines[i].vector,
+                       table->lines[i].cpu, (unsigned long long)table->lines[i].count, table->lines[i].name);
+}
+
+static void irq_print(const struct irq_table *table)
+{
+    console_printf("VECTOR CPU      COUNT NAME\n");
+    for (uint32_t i = 0; i < table->count; i++)
+        console_printf("%6u %3u %10llu %s\n", table->lines[i].vector, table->lines[i].cpu,
+                       (unsigned long long)table->lines[i].count, table->lines[i].name);
+    irq_print_cpus();
+}
+
 static int irq_run(int argc, char **argv)
 {
     struct irq_table *table = heap_alloc_zeroed(sizeof(*table));
     if (!table)
         return -ENOMEM;
     irq_for_each(irq_copy, table);
-    console_printf("VECTOR CPU      COUNT NAME\n");
-    for (uint32_t i = 0; i < table->count; i++)
-        console_printf("%6u %3u %10llu %s\n", table->lines[i].vector, table->lines[i].cpu,
-                       (unsigned long long)table->lines[i].count, table->lines[i].name);
-    irq_print_cpus();
+    if (shell_flag(argc, argv, "--json"))
+        irq_print_json(table);
+    else
+        irq_print(table);
     heap_free(table);
     return 0;
 }
-SHELL_COMMAND(irq, "", "list the interrupt vectors with their counts", irq_run, NULL);
+SHELL_COMMAND(irq, "[--json]", "list the interrupt vectors with their counts", irq_run, NULL);
 
 static int mem_run(int argc, char **argv)
 {
