@@ -100,11 +100,11 @@ class Tree:
         process = subprocess.Popen(command, cwd=self.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
         try:
-            self.output, _ = process.communicate(timeout=self.limit)
+            output, _ = process.communicate(timeout=self.limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            self.output, _ = process.communicate()
-            return False
+            output, _ = process.communicate()
+        self.output = output or f"status {process.returncode}"
         return process.returncode == 0
 
     def make(self, *arguments):
