@@ -128,8 +128,6 @@ eclipsefs: $(O)/eclipsefs
 
 # ---- Fuzzers: tests/fuzz/NAME_fuzz.c by libFuzzer, with the sources fuzz_NAME ----------------------------
 # FUZZ_ARGS goes to it: -max_total_time=60, a corpus folder, an input that failed, …
-fuzz_eclipsefs_v2 := $(eclipsefs_library)
-fuzz_eclipsefs_v2_args := -max_len=65536
 fuzz_vring := $(virtio_host_sources)
 fuzz_vring_args := -max_len=1024
 fuzz_vring_packed := $(fuzz_vring)
