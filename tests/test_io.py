@@ -161,3 +161,10 @@ def test_json_says_what_the_tables_say(boot, image):
     assert any(int(count) >= 300 and name == "virtio0-queue0" for _, _, count, name in table)
     row = json.loads(result.command("iostat vd0 --json")[1])
     assert f"reads {row['reads']} " in result.command("iostat vd0")[1] and row["reads"] >= 300
+
+
+def test_trace_has_each_wake_of_a_lone_sleeper(boot):
+    """The short way of waking a resting thread must not hide from the trace."""
+    result = boot("trace start; iobench dev=vd0 rw=randread bs=4k iodepth=1 number_ios=20; trace stop; trace dump 400", disks=[Disk.null()])
+    events = re.findall(r"cpu0 +(\S+) ", result.command("trace dump")[1])
+    assert events.count("wake") >= events.count("block-done") >= 20, events

@@ -183,7 +183,9 @@ bool thread_wake(struct thread *thread)
     struct run_queue *local = this_run_queue();
     if (local->wake_batch_depth == 0)
         return wake_at_once(thread, flags);
-    if (thread == local->resting) { /* S3: only this CPU could run it, and that is in this interrupt */
+    /* S3: only this CPU could run it, and that is in this interrupt. The batch's way would do too, and
+     * traces. */
+    if (thread == local->resting && likely(!trace_is_on)) {
         thread->was_woken_by_io = true;
         write_once(thread->state, THREAD_RUNNING);
         interrupts_restore(flags);
