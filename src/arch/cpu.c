@@ -35,22 +35,17 @@ _Static_assert(offsetof(struct cpu, interrupts) == CPU_OFFSET_INTERRUPTS, "entry
 
 static struct cpu cpus[CPU_MAX];
 static struct cpu_arch cpu_archs[CPU_MAX];
-static uint32_t running_count = 1;
+uint32_t cpu_running_count = 1;
 
 struct cpu *cpu_get(uint32_t id)
 {
     return id < MAX(acpi_info.cpu_count, 1u) ? &cpus[id] : NULL;
 }
 
-uint32_t cpu_count(void)
-{
-    return __atomic_load_n(&running_count, __ATOMIC_ACQUIRE);
-}
-
 void cpu_set_count(uint32_t count)
 {
-    assert(count > running_count && count <= CPU_MAX);
-    __atomic_store_n(&running_count, count, __ATOMIC_RELEASE);
+    assert(count > cpu_running_count && count <= CPU_MAX);
+    __atomic_store_n(&cpu_running_count, count, __ATOMIC_RELEASE);
 }
 
 struct cpu *cpu_prepare(uint32_t id, uint32_t lapic_id)

@@ -47,7 +47,11 @@ static always_inline uint32_t cpu_id(void)
  * `id` < cpu_count(). Any context. */
 struct cpu *cpu_get(uint32_t id);
 /* CPUs that run the kernel: 1 until smp_start(). */
-uint32_t cpu_count(void);
+static inline uint32_t cpu_count(void)
+{
+    extern uint32_t cpu_running_count; /* cpu.c's */
+    return __atomic_load_n(&cpu_running_count, __ATOMIC_ACQUIRE);
+}
 
 /* Turns interrupts off and returns what interrupts_restore needs to bring back the former state. */
 static always_inline uint64_t interrupts_save(void)

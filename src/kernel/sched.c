@@ -187,6 +187,17 @@ static void halt(struct run_queue *queue)
     sched_interrupt_begins();
 }
 
+/* The last thing before a halt, so that a look without a lock comes first: mostly nobody waits anywhere.
+ * True: a thread was brought here. */
+static noinline bool find_work_elsewhere(struct run_queue *queue)
+{
+    uint32_t count = cpu_count(), cpu = 0;
+    while (read_once(run_queues[cpu].waiting) == 0)
+        if (++cpu == count)
+            return false;
+    return sched_steal(queue);
+}
+
 /* Rests until something is there to run; the queue is locked before and after. True: `self` was woken, and
  * has the CPU again without a switch (S3). */
 static always_inline bool rest(struct run_queue *queue, struct thread *self)
@@ -197,7 +208,7 @@ static always_inline bool rest(struct run_queue *queue, struct thread *self)
         disarm_slice(queue);
     do {
         run_queue_unlock(queue);
-        if (cpu_count() == 1 || !sched_steal(queue))
+        if (cpu_count() == 1 || !find_work_elsewhere(queue))
             halt(queue);
         run_queue_lock(queue);
     } while (self->state == THREAD_BLOCKED && queue->bitmap == 0);
@@ -424,7 +435,7 @@ noreturn void sched_idle(void)
         interrupts_disable();
         give_way(REASON_PREEMPT);
         debug_assert(fifo_is_empty(&queue->deferred) && fifo_is_empty(&queue->wakes));
-        bool has_work = cpu_read(preempt_count) == 0 || (cpu_count() > 1 && sched_steal(queue));
+        bool has_work = cpu_read(preempt_count) == 0 || (cpu_count() > 1 && find_work_elsewhere(queue));
         if (!has_work)
             halt(queue);
     }
