@@ -21,7 +21,7 @@ from vm import ROOT, Disk, Machine
 
 COMMON = "dev=vd0 bs=4k"
 JOBS = {  # name: (iobench arguments, what it is, extra command line)
-    "rr1": ("rw=randread iodepth=1 number_ios=6000", "random, depth 1, one sleeping thread", ""),
+    "rr1": ("rw=randread iodepth=1 number_ios=20000", "random, depth 1, one sleeping thread", ""),
     "rr4": ("rw=randread iodepth=4 number_ios=16000", "random, depth 4", ""),
     "rr32": ("rw=randread iodepth=32 number_ios=40000", "random, depth 32", ""),
     "rr128": ("rw=randread iodepth=128 number_ios=40000", "random, depth 128", ""),
@@ -29,7 +29,7 @@ JOBS = {  # name: (iobench arguments, what it is, extra command line)
     "thr8": ("rw=randread iodepth=1 numjobs=8 number_ios=2000", "8 blocking threads", ""),
     "thr32": ("rw=randread iodepth=1 numjobs=32 number_ios=625", "32 blocking threads", ""),
     "thr128": ("rw=randread iodepth=1 numjobs=128 number_ios=160", "128 blocking threads", ""),
-    "raw1": ("rw=randread iodepth=1 number_ios=6000 mode=raw", "bare ring, depth 1", ""),
+    "raw1": ("rw=randread iodepth=1 number_ios=20000 mode=raw", "bare ring, depth 1", ""),
     "raw32": ("rw=randread iodepth=32 number_ios=40000 mode=raw", "bare ring, depth 32", ""),
     "raw128": ("rw=randread iodepth=128 number_ios=40000 mode=raw", "bare ring, depth 128", ""),
     "poll32": ("rw=randread iodepth=32 number_ios=40000 mode=poll", "polled, depth 32", ""),
