@@ -121,7 +121,7 @@ def cpus():
     blocks = variable("cpus", "src/arch/cpu.c")
     if not int(blocks[0]["self"]):
         raise NotBooted("the boot CPU is not set up")
-    return [blocks[i] for i in range(int(variable("running_count", "src/arch/cpu.c")))]
+    return [blocks[i] for i in range(int(variable("cpu_running_count", "src/arch/cpu.c")))]
 
 
 def gdb_threads():
