@@ -301,6 +301,20 @@ def test_answered_and_not_taken(tmp_path):
     assert f" {256 - 3 * len(rows(text))} free" in text  # direct: three descriptors each
 
 
+def test_two_queues(tmp_path):
+    """A table a queue; each CPU's reader waits in its own."""
+    with start(tmp_path, stopped=True, smp=2, disks=[Disk.null(device={**NO_IOEVENTFD, "num-queues": 2})], cmdline="root=none",
+               commands="iobench name=x dev=vd0 rw=randread bs=4k iodepth=1 numjobs=2 number_ios=100") as vm:
+        output = gdb(vm, "break virtqueue_notify", "continue", lose_doorbells_until(f"{IN_FLIGHT} == 2"), "umbra virtqueue vd0",
+                     "umbra virtqueue virtio0-queue1", "thread apply all backtrace")
+    tables = re.findall(r"^vd0 virtio0-queue(\d): .*\n(?:  .*\n)+", output["umbra virtqueue vd0"], re.M)
+    assert tables == ["0", "1"] and len(rows(output["umbra virtqueue vd0"])) == 2, output.all
+    assert set(rows(output["umbra virtqueue virtio0-queue1"])) <= set(rows(output["umbra virtqueue vd0"]))
+    stacks = [re.findall(r"^#\d+ +(?:0x\w+ in )?(\w+) ", stack, re.M)
+              for stack in output["thread apply all backtrace"].split("\nThread ")[1:]]
+    assert [stack[-1] for stack in stacks] == ["context_start"] * 2, output.all
+
+
 def test_plugs(tmp_path):
     """A thread's open plug before it is closed, and the CPU's deferred plug before it is dispatched."""
     with start(tmp_path, stopped=True, disks=[Disk.null()], cmdline="root=none",
@@ -377,6 +391,7 @@ def test_stop_in_panic(tmp_path):
         output.all)
     frames = re.findall(r"^#\d+ +(?:0x\w+ in )?(\w+) \(", output["backtrace"], re.M)
     assert frames[0] == "kernel_leave" and {"panic", "assert_failed"} < set(frames), output["backtrace"]
+    assert frames[-1] == "context_start", "gdb sees where the stack ends"
     assert re.search(r"^  [01] +[12] \S+ +stopped ", output["umbra cpus"], re.M), output["umbra cpus"]
     assert "shell_main at src/" in output["umbra backtrace 1"]
     assert output["info breakpoints"] == "No breakpoints or watchpoints.\n"

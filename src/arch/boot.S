@@ -162,6 +162,7 @@ cpu_too_old:
     hlt
     jmp 3b
 
+    .cfi_sections .debug_frame
     .code64
 boot_long_mode:
     xorl %eax, %eax
@@ -173,12 +174,15 @@ boot_long_mode:
     movq $boot_high, %rax
     jmp *%rax
 boot_high:
+    .cfi_startproc
+    .cfi_undefined %rip
     movq $boot_stack_end, %rsp
     xorl %ebp, %ebp /* ends the chain of frames */
     movl %esi, %edi
     movl %ebx, %esi
     call arch_start
     ud2
+    .cfi_endproc
 
     .section .rodata
 cpu_too_old_text:

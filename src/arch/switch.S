@@ -50,8 +50,8 @@ context_switch:
     .cfi_endproc
     .size context_switch, . - context_switch
 
-/* Where a new context's first context_switch returns to: rbx is the entry, r12 its argument. The pushed
- * zero is the entry's return address and, with rbp 0, the end of every frame walk. */
+/* Where a new context's first context_switch returns to: rbx is the entry, r12 its argument. Its rbp 0, and
+ * for gdb the undefined return address, are the end of every frame walk. */
     .globl context_start
     .type context_start, @function
 context_start:
@@ -59,8 +59,8 @@ context_start:
     .cfi_undefined %rip
     movq %r12, %rdi
     xorl %ebp, %ebp
-    pushq $0
-    jmp *%rbx
+    call *%rbx
+    ud2
     .cfi_endproc
     .size context_start, . - context_start
 

@@ -74,8 +74,11 @@ trampoline_root: /* smp.c fills it in, in the copy */
     .globl trampoline_end
 trampoline_end:
 
+    .cfi_sections .debug_frame
     .text
 kernel_text_entry:
+    .cfi_startproc
+    .cfi_undefined %rip /* the end of every frame walk, with rbp 0 */
     xorl %eax, %eax
     movl %eax, %ds
     movl %eax, %es
@@ -87,10 +90,11 @@ kernel_text_entry:
     jz 1f
     movq %rax, %rsp
     xorl %ebp, %ebp
-    pushq $0 /* ends the chain of frames, as in switch.S */
-    jmp smp_entry
+    call smp_entry
+    ud2
 1:  cli
     hlt
     jmp 1b
+    .cfi_endproc
 
     .section .note.GNU-stack, "", @progbits
