@@ -30,10 +30,15 @@ static struct fake_disk {
     void (*before)(void); /* called at the start of submit: another CPU's doing */
     void (*inspect)(const struct block_request *leader);  /* called for each that is taken */
     uint64_t bad_sector;                                  /* what touches it fails; NO_SECTOR: none */
+    bool bad_flush;                                       /* flushes fail */
     uint32_t submits, taken, writes, flushes, late_looks; /* writes, flushes: completed */
     uint64_t stack_low, stack_high;                       /* addresses of submit's frames */
     uint8_t data[DISK_SECTORS * BLOCK_SECTOR_BYTES];
 } disk;
+
+/* What the next disk has of ranges, and how worn it says it is. */
+static struct block_limits disk_extras;
+#define DISCARDED 0xdd /* what is read after a discard or a secure erase */
 
 static struct timer *armed_timer;
 
@@ -67,8 +72,18 @@ static inline void check_limits(const struct block_request *leader)
         bytes += segment.bytes;
         count++;
     }
-    check_equal(bytes, leader->operation <= BLOCK_WRITE ? block_request_device_bytes(leader) : 0);
-    check(count <= limits->max_segments && bytes >> BLOCK_SECTOR_SHIFT <= limits->max_sectors);
+    if (block_is_range(leader->operation)) {
+        const struct block_range_limit *limit = block_range_limit(disk.device, leader->operation);
+        bytes = block_request_device_bytes(leader);
+        check(bytes > 0 && bytes >> BLOCK_SECTOR_SHIFT <= limit->max_sectors);
+        check(leader->total_segments == 0 && !(leader->shape & BLOCK_SHAPE_MERGED));
+    }
+    check_equal(bytes, leader->operation <= BLOCK_WRITE || block_is_range(leader->operation)
+                           ? block_request_device_bytes(leader)
+                           : 0);
+    check(count <= limits->max_segments);
+    if (leader->operation <= BLOCK_WRITE)
+        check(bytes >> BLOCK_SECTOR_SHIFT <= limits->max_sectors);
     check(bytes % limits->logical_block_bytes == 0);
     check((block_request_device_sector(leader) << BLOCK_SECTOR_SHIFT) + bytes <= sizeof(disk.data));
     if (leader->operation <= BLOCK_WRITE)
@@ -84,10 +99,16 @@ static inline uint8_t serve(const struct block_request *leader)
     uint8_t *at = disk.data + (sector << BLOCK_SECTOR_SHIFT);
     disk.flushes += leader->operation == BLOCK_FLUSH;
     disk.writes += leader->operation == BLOCK_WRITE;
-    if (leader->operation > BLOCK_WRITE)
+    if (leader->operation == BLOCK_GET_LIFETIME)
+        *(struct block_lifetime *)leader->segments[0].data = (struct block_lifetime){1, 2, 11};
+    if (leader->operation == BLOCK_FLUSH && disk.bad_flush)
+        return BLOCK_FAILED;
+    if (leader->operation > BLOCK_WRITE && !block_is_range(leader->operation))
         return BLOCK_OK;
     if (disk.bad_sector >= sector && disk.bad_sector < sector + sectors)
         return BLOCK_FAILED;
+    if (block_is_range(leader->operation))
+        memset(at, leader->operation == BLOCK_WRITE_ZEROES ? 0 : DISCARDED, sectors << BLOCK_SECTOR_SHIFT);
     block_segments_begin(&iterator, leader);
     while (block_segments_next(&iterator, &segment)) {
         memcpy(leader->operation == BLOCK_WRITE ? at : segment.data,
@@ -183,7 +204,11 @@ static inline void disk_start(uint32_t depth, uint16_t max_segments, uint32_t ma
                    .depth = depth,
                    .max_segments = max_segments,
                    .max_segment_bytes = max_segment_bytes,
-                   .max_sectors = max_sectors},
+                   .max_sectors = max_sectors,
+                   .discard = disk_extras.discard,
+                   .write_zeroes = disk_extras.write_zeroes,
+                   .secure_erase = disk_extras.secure_erase,
+                   .has_lifetime = disk_extras.has_lifetime},
         .has_flush = true,
     };
     disk = (struct fake_disk){.room = depth, .bad_sector = NO_SECTOR, .stack_low = UINT64_MAX};

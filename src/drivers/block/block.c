@@ -33,12 +33,38 @@ static void make_name(struct block_device *device, const char *prefix)
     snprintf(device->name, sizeof(device->name), "%s%u", prefix, number);
 }
 
+/* Whole blocks, cut where a block ends. */
+static bool range_is_good(const struct block_range_limit *limit, uint32_t block_sectors)
+{
+    return limit->max_sectors == 0 ||
+           (limit->max_sectors % block_sectors == 0 && limit->alignment_sectors != 0 &&
+            limit->alignment_sectors % block_sectors == 0);
+}
+
+static bool ranges_are_good(const struct block_limits *limits)
+{
+    uint32_t block_sectors = limits->logical_block_bytes >> BLOCK_SECTOR_SHIFT;
+    return range_is_good(&limits->discard, block_sectors) &&
+           range_is_good(&limits->write_zeroes, block_sectors) &&
+           range_is_good(&limits->secure_erase, block_sectors);
+}
+
 static bool limits_are_good(const struct block_limits *limits)
 {
     return is_power_of_two(limits->logical_block_bytes) &&
            limits->logical_block_bytes >= BLOCK_SECTOR_BYTES && limits->depth > 0 &&
            limits->max_segments > 0 && limits->max_segment_bytes >= limits->logical_block_bytes &&
-           limits->max_sectors >= limits->logical_block_bytes >> BLOCK_SECTOR_SHIFT;
+           limits->max_sectors >= limits->logical_block_bytes >> BLOCK_SECTOR_SHIFT &&
+           ranges_are_good(limits);
+}
+
+/* So that the bytes of any request or piece fit in 32 bits. */
+static void limit_sectors(struct block_limits *limits)
+{
+    limits->max_sectors = MIN(limits->max_sectors, BLOCK_SECTORS_MAX);
+    limits->discard.max_sectors = MIN(limits->discard.max_sectors, BLOCK_SECTORS_MAX);
+    limits->write_zeroes.max_sectors = MIN(limits->write_zeroes.max_sectors, BLOCK_SECTORS_MAX);
+    limits->secure_erase.max_sectors = MIN(limits->secure_erase.max_sectors, BLOCK_SECTORS_MAX);
 }
 
 static const struct block_scheduler_ops *default_scheduler = &block_sched_none;
@@ -71,7 +97,7 @@ int block_device_register(const struct block_device_config *config, struct block
     device->driver = config->driver;
     device->where = config->where ? config->where : "";
     device->limits = config->limits;
-    device->limits.max_sectors = MIN(config->limits.max_sectors, BLOCK_SECTORS_MAX);
+    limit_sectors(&device->limits);
     device->sectors = config->sectors;
     device->sector_mask = (config->limits.logical_block_bytes >> BLOCK_SECTOR_SHIFT) - 1;
     device->plain_sectors_max =
@@ -217,7 +243,9 @@ const char *block_status_name(uint8_t status)
 
 const char *block_operation_name(uint8_t operation)
 {
-    static const char *const names[] = {"read", "write", "flush", "get-id"};
+    static const char *const names[] = {"read",    "write",        "flush",        "get-id",
+                                        "discard", "write-zeroes", "secure-erase", "get-lifetime"};
+    _Static_assert(ARRAY_SIZE(names) == BLOCK_OPERATIONS, "a name for each");
     return operation < ARRAY_SIZE(names) ? names[operation] : "unknown";
 }
 

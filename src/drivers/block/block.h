@@ -6,6 +6,11 @@
  * done(), in interrupt context or, when it is refused at once, in the submitter's. done must not sleep; it
  * may submit. After done the request belongs to its owner again; the owner may free it in done.
  *
+ * Requests in flight at once are in no order, even where they overlap: who needs one after another waits for
+ * the first one's done. So it is with ranges too: a write and a discard of the same sectors, both in flight,
+ * may take effect either way round, and may again when a reset replays them; a write that is submitted after
+ * the discard was done is safe from it.
+ *
  * Sectors are 512 bytes, whatever the device's logical block is; sector and length must be multiples of
  * that logical block. Data must lie in the direct map (heap, pools, pages): never on a stack. The request
  * itself may lie on a stack.
@@ -32,7 +37,19 @@ enum block_operation {
     BLOCK_WRITE,
     BLOCK_FLUSH,  /* no data: what was completed before it is durable after it */
     BLOCK_GET_ID, /* BLOCK_ID_BYTES into the first segment */
+    /* Ranges: sectors and no data. Never merged; longer than the device takes: they go down in pieces. When
+     * one fails, a part of it may have been done. */
+    BLOCK_DISCARD, /* the device need not keep the content; until it is written again, anything is read */
+    BLOCK_WRITE_ZEROES, /* zeroes are read from it afterwards; see may_unmap */
+    BLOCK_SECURE_ERASE, /* the content can be recovered by nobody; anything is read */
+    BLOCK_GET_LIFETIME, /* struct block_lifetime into the first segment */
+    BLOCK_OPERATIONS,
 };
+
+static inline bool block_is_range(uint8_t operation)
+{
+    return operation >= BLOCK_DISCARD && operation <= BLOCK_SECURE_ERASE;
+}
 
 enum block_status {
     BLOCK_OK,
@@ -66,17 +83,18 @@ struct block_request {
     struct block_segment one;
     uint64_t deadline_ns; /* 0: by the scheduler's default */
     void (*done)(struct block_request *request);
-    void *owner; /* for done */
+    void *owner;    /* for done */
+    bool may_unmap; /* of zeroes: the device may give the range's storage back, if it reads as zeroes then */
     /* ------------------------------------------------------------------ */
-    uint8_t status;               /* enum block_status; valid in done */
-    uint8_t phase;                /* 0: the owner's; 1: submitted (R1) */
-    uint8_t shape;                /* BLOCK_SHAPE_*; 0: sent as it is */
-    uint8_t epoch;                /* which of the watchdog's two counts it is in */
-    uint16_t total_segments;      /* what the device gets now: with the followers, or the piece's */
+    uint32_t total_sectors;  /* leader's: with the followers; in pieces: what is left, this piece included */
+    uint8_t status;          /* enum block_status; valid in done */
+    uint8_t phase;           /* 0: the owner's; 1: submitted (R1) */
+    uint8_t shape;           /* BLOCK_SHAPE_*; 0: sent as it is */
+    uint8_t epoch;           /* which of the watchdog's two counts it is in */
+    uint16_t total_segments; /* what the device gets now: with the followers, or the piece's */
     uint16_t piece_first_segment; /* a request longer than the device takes goes down in pieces */
     uint64_t submitted_ns;        /* stamped when its plug is flushed */
-    struct fifo_node *merged_head, **merged_tail; /* followers of a merge leader, ascending sectors */
-    uint32_t total_sectors; /* leader's: with the followers; in pieces: what is left, this piece included */
+    struct fifo_node *merged_head, **merged_tail;   /* followers of a merge leader, ascending sectors */
     uint32_t piece_offset_bytes;                    /* into piece_first_segment */
     uint32_t piece_bytes;                           /* 0: whole */
     uint8_t driver[BLOCK_DRIVER_BYTES] aligned(16); /* the driver's; while it waits, the scheduler's */
@@ -93,6 +111,10 @@ struct block_request {
 void block_request_init(struct block_request *request, struct block_device *device,
                         enum block_operation operation, uint64_t sector, void *data, uint32_t bytes,
                         void (*done)(struct block_request *));
+/* The same for a range. */
+void block_request_init_range(struct block_request *request, struct block_device *device,
+                              enum block_operation operation, uint64_t sector, uint32_t sectors,
+                              void (*done)(struct block_request *));
 
 /* Thread or interrupt context. With an open plug of this thread: listed there. Otherwise dispatched now. */
 void block_submit(struct block_request *request);
@@ -146,7 +168,28 @@ static inline int block_write(struct block_device *device, uint64_t sector, void
 }
 must_check int block_flush(struct block_device *device);
 
+/* Whole ranges, of any length. 0 or a negative errno: -EOPNOTSUPP, and nothing was done, when the device has
+ * no such operation. Thread context. */
+must_check int block_discard(struct block_device *device, uint64_t sector, uint64_t sectors);
+must_check int block_write_zeroes(struct block_device *device, uint64_t sector, uint64_t sectors,
+                                  bool may_unmap);
+must_check int block_secure_erase(struct block_device *device, uint64_t sector, uint64_t sectors);
+
+/* How worn the device is, by JESD84-B50. What it says: some values are reserved. */
+struct block_lifetime {
+    uint16_t
+        pre_eol_info; /* of the reserved blocks 1: less than 80 %, 2: 80 %, 3: 90 % are used; 0: unknown */
+    uint16_t slc_used, mlc_used; /* 1: up to 10 % of the life, .. 10: up to 100 %, 11: more; 0: unknown */
+};
+must_check int block_get_lifetime(struct block_device *device, struct block_lifetime *lifetime);
+
 /* ---- For drivers ------------------------------------------------------------------------------------ */
+
+/* What the device takes of a kind of range. */
+struct block_range_limit {
+    uint32_t max_sectors;       /* a request, whole blocks; 0: the device has no such operation */
+    uint32_t alignment_sectors; /* ranges are cut at multiples of it, where they can be */
+};
 
 struct block_limits {
     uint32_t logical_block_bytes; /* 512 .. 65536, a power of two */
@@ -155,6 +198,9 @@ struct block_limits {
     uint16_t max_segments;      /* a request; at least 1 */
     uint32_t max_segment_bytes; /* longer segments reach the driver split by block_segments_next */
     uint32_t max_sectors;       /* a request */
+    uint32_t optimal_bytes;     /* transfers are best multiples of it; 0: it does not say */
+    struct block_range_limit discard, write_zeroes, secure_erase;
+    bool has_lifetime;
 };
 
 struct block_raw_job;
@@ -171,6 +217,9 @@ struct block_device_ops {
     /* Resets the device; what was in flight is replayed or completes with a status. 0 or errno. Thread
      * context. Optional. */
     int (*reset)(struct block_device *device);
+    /* Makes the device's write cache write back or write through and sees that it did, with no request in
+     * flight across the change. 0 or errno. Thread context. Optional. */
+    int (*set_writeback)(struct block_device *device, bool is_writeback);
     /* Looks at the ring for a request that is late (lost interrupt or doorbell). Called by the watchdog when
      * something has been in flight for more than BLOCK_LATE_NS. Interrupt context. Optional. */
     void (*late)(struct block_device *device);
@@ -208,7 +257,8 @@ struct block_device_config {
     uint64_t sectors; /* capacity, 512-byte units */
     struct block_limits limits;
     bool is_read_only;
-    bool has_flush; /* false: a flush succeeds at once (the device has no volatile cache) */
+    bool
+        has_flush; /* false: a flush succeeds at once (the device has no volatile cache, or writes through) */
 };
 must_check int block_device_register(const struct block_device_config *config, struct block_device **device);
 void *block_device_driver(struct block_device *device);
@@ -242,15 +292,21 @@ static inline bool block_request_is_plain(const struct block_request *leader)
 void block_restart(struct block_device *device);
 /* The device's new size. What is in flight past the end is the device's business. Any context. */
 void block_device_set_sectors(struct block_device *device, uint64_t sectors);
+/* From here on flushes go to the device: it turned out to write back. Any context. */
+void block_device_needs_flush(struct block_device *device);
 
 /* ---- Devices ---------------------------------------------------------------------------------------- */
 
-/* Constant after registration but for the capacity. */
+/* Constant after registration but for the capacity and the cache. */
 const char *block_device_name(const struct block_device *device);
 const char *block_device_where(const struct block_device *device); /* "": it did not say */
 uint64_t block_device_sectors(const struct block_device *device);
 const struct block_limits *block_device_limits(const struct block_device *device);
 bool block_device_is_read_only(const struct block_device *device);
+/* It has a volatile write cache: what was written is durable only after a flush. */
+bool block_device_is_writeback(const struct block_device *device);
+/* What the device takes of that kind of range. */
+const struct block_range_limit *block_range_limit(const struct block_device *device, uint8_t operation);
 const struct block_device_ops *block_device_ops(const struct block_device *device);
 /* By name; NULL. Devices stay until shutdown. */
 struct block_device *block_device_find(const char *name);
@@ -261,13 +317,18 @@ struct block_device *block_device_at(uint32_t index);
 void block_device_drain(struct block_device *device);
 /* Resets through the driver: 0, -EOPNOTSUPP, or the driver's errno. */
 int block_device_reset(struct block_device *device);
+/* Switches the write cache. 0, -EOPNOTSUPP, or the driver's errno; whatever happens, what was written can be
+ * made durable by a flush. To write through, all that was written before is durable too when this returns 0.
+ * Thread context. */
+must_check int block_device_set_writeback(struct block_device *device, bool is_writeback);
 
 int block_status_to_error(uint8_t status);
 const char *block_status_name(uint8_t status);
 const char *block_operation_name(uint8_t operation);
 
 struct block_stats {
-    uint64_t ios[4], sectors[4]; /* completed requests by operation, before merging */
+    /* Completed requests by operation, before merging. */
+    uint64_t ios[BLOCK_OPERATIONS], sectors[BLOCK_OPERATIONS];
     uint64_t errors;
     uint64_t merges, device_requests, batches; /* batches: calls of ops->submit that took something */
     uint64_t kicks, interrupts;                /* from ops->counts */

@@ -20,7 +20,7 @@
 
 #define BLOCK_DEVICES_MAX  64u
 #define BLOCK_SECTORS_MAX  (1u << 22) /* of one merge: its bytes fit in 32 bits */
-#define BLOCK_DEADLINE_OPS 2u         /* read, write */
+#define BLOCK_DEADLINE_OPS 2u         /* reads; writes and ranges */
 
 struct block_scheduler_ops;
 
@@ -36,7 +36,7 @@ struct block_sched_direction {
     uint32_t count;
 };
 struct block_sched_deadline {
-    struct fifo control; /* flush and get-id: at once */
+    struct fifo control; /* flush, get-id, get-lifetime: at once */
     struct block_sched_direction directions[BLOCK_DEADLINE_OPS];
     uint64_t position; /* the sweep's: where the last request ended */
     uint32_t direction, batch_left, writes_starved;
@@ -47,7 +47,8 @@ struct block_device {
     uint64_t sectors;                   /* a */
     uint32_t sector_mask;               /* I: logical block in sectors, minus 1 */
     uint32_t plain_sectors_max;         /* I: a single buffer up to this needs no look at the limits */
-    bool is_read_only, has_flush;       /* I */
+    bool is_read_only;                  /* I */
+    bool has_flush;                     /* a, written under q: false: nothing is volatile */
     void *driver;                       /* I */
 
     struct spinlock lock;
@@ -55,6 +56,7 @@ struct block_device {
     uint32_t queued;             /* q: in `returned` and in the scheduler */
     uint32_t epoch;              /* q: 0 or 1, written by the watchdog */
     uint32_t epoch_in_flight[2]; /* q: in_flight, by the epoch of their dispatch */
+    uint32_t cache_doubts;       /* q: how often the cache's mode became uncertain, wrapping */
     uint32_t drainers;           /* q: threads in block_device_drain */
     bool is_watchdog_armed;      /* q */
     struct fifo returned;        /* q: goes before the scheduler's: left by the driver, or pieces */
@@ -113,6 +115,9 @@ void block_merge_front(struct block_request *leader, struct block_request *reque
 void block_segments_measure(struct block_request *request);
 /* After a piece that went well: true when another one follows. */
 bool block_piece_advance(struct block_request *request);
+
+/* The same as block_segments_measure for a range. */
+void block_range_measure(struct block_request *request);
 
 /* queue.c */
 struct block_plug *block_context_begin(struct block_plug *local);

@@ -46,6 +46,8 @@ struct parked {
     uint64_t due_ns; /* NEVER: held */
 };
 _Static_assert(sizeof(struct parked) <= BLOCK_DRIVER_BYTES, "it lives there");
+_Static_assert(BLOCK_OPERATIONS <= 8 * sizeof(((struct block_fault_rule *)NULL)->operations),
+               "a bit for each");
 
 static struct parked *parked_of(struct block_request *request)
 {

@@ -21,7 +21,7 @@ enum block_fault_kind {
 
 struct block_fault_rule {
     enum block_fault_kind kind;
-    uint8_t operations;       /* a bit for each enum block_operation */
+    uint8_t operations;       /* a bit for each enum block_operation: there are as many */
     uint8_t status;           /* of an error: enum block_status, not OK */
     uint64_t sector, sectors; /* what it must touch; 0, UINT64_MAX: all, also what has no sectors */
     uint64_t every;           /* each Nth that matches; 1: all */

@@ -6,8 +6,7 @@
 #include <kernel/shell.h>
 #include <kernel/string.h>
 
-#define OPERATIONS     4u
-#define ALL_OPERATIONS ((1u << OPERATIONS) - 1)
+#define ALL_OPERATIONS ((1u << BLOCK_OPERATIONS) - 1)
 #define DELAY_NS_MAX   (3600 * NSEC_PER_SEC)
 
 static int refuse(const char *what, const char *text)
@@ -35,7 +34,7 @@ static bool is_word(const char *word, const char *text, size_t bytes)
 
 static uint8_t operation_bit(const char *text, size_t bytes)
 {
-    for (uint8_t i = 0; i < OPERATIONS; i++)
+    for (uint8_t i = 0; i < BLOCK_OPERATIONS; i++)
         if (is_word(block_operation_name(i), text, bytes))
             return (uint8_t)(1u << i);
     return 0;
@@ -51,7 +50,9 @@ static int read_operations(const char *text, struct block_fault_rule *rule)
             at++;
         uint8_t bit = operation_bit(word, (size_t)(at - word));
         if (!bit)
-            return refuse("list of read, write, flush, get-id", text);
+            return refuse(
+                "list of read, write, flush, get-id, discard, write-zeroes, secure-erase, get-lifetime",
+                text);
         rule->operations |= bit;
         if (!*at)
             return 0;
@@ -151,7 +152,7 @@ static int add_from(struct block_device *device, int argc, char **argv)
 static void add_operations(struct shell_line *line, uint8_t operations, const char *quote)
 {
     const char *comma = "";
-    for (uint8_t i = 0; i < OPERATIONS; i++) {
+    for (uint8_t i = 0; i < BLOCK_OPERATIONS; i++) {
         if (operations >> i & 1) {
             shell_line_add(line, "%s%s%s%s", comma, quote, block_operation_name(i), quote);
             comma = ",";
@@ -248,7 +249,8 @@ SHELL_COMMAND(
     "  delay           send to the device delay=TIME later (5ms)\n"
     "  hold            keep until `fault DEV release`\n"
     "  reorder         send the batch's requests in reverse order\n"
-    "  op=read,write   which operations (read, write, flush, get-id); default all\n"
+    "  op=read,write   which operations (read, write, flush, get-id, discard, write-zeroes, secure-erase,\n"
+    "                  get-lifetime); default all\n"
     "  sector=A-B      which sectors they touch; default all\n"
     "  every=N         each Nth that matches;  count=N: so many times, then no more\n"
     "  release         send what is held or delayed; the rules stay\n"

@@ -60,18 +60,45 @@ static cold void refuse(struct block_request *request, enum block_status status)
     request->shape = BLOCK_SHAPE_REFUSED;
 }
 
-static void examine_transfer(struct block_request *request)
+/* Whole blocks of the device. */
+static bool is_inside(const struct block_request *request)
 {
     const struct block_device *device = request->device;
     uint64_t capacity = read_once(device->sectors);
-    if (request->sectors == 0 || request->sector > capacity ||
-        capacity - request->sector < request->sectors ||
-        ((request->sector | request->sectors) & device->sector_mask))
+    return request->sectors != 0 && request->sector <= capacity &&
+           capacity - request->sector >= request->sectors &&
+           ((request->sector | request->sectors) & device->sector_mask) == 0;
+}
+
+static void examine_transfer(struct block_request *request)
+{
+    if (!is_inside(request))
         refuse(request, BLOCK_OUT_OF_RANGE);
-    else if (request->operation == BLOCK_WRITE && device->is_read_only)
+    else if (request->operation == BLOCK_WRITE && request->device->is_read_only)
         refuse(request, BLOCK_READ_ONLY);
     else
         block_segments_measure(request);
+}
+
+static void examine_range(struct block_request *request)
+{
+    if (block_range_limit(request->device, request->operation)->max_sectors == 0)
+        refuse(request, BLOCK_UNSUPPORTED);
+    else if (!is_inside(request))
+        refuse(request, BLOCK_OUT_OF_RANGE);
+    else if (request->device->is_read_only)
+        refuse(request, BLOCK_READ_ONLY);
+    else
+        block_range_measure(request);
+}
+
+/* What the device tells about itself: `bytes`, into one segment. */
+static void examine_question(struct block_request *request, uint32_t bytes)
+{
+    request->shape = BLOCK_SHAPE_NO_MERGE;
+    request->sectors = request->total_sectors = 0;
+    if (request->segment_count != 1 || request->segments[0].bytes < bytes)
+        refuse(request, BLOCK_OUT_OF_RANGE);
 }
 
 /* Everything but a read or write of one buffer that the device takes as it is. */
@@ -85,14 +112,21 @@ static noinline void examine(struct block_request *request)
     case BLOCK_FLUSH:
         request->shape = BLOCK_SHAPE_NO_MERGE;
         request->sectors = request->total_sectors = request->total_segments = 0;
-        if (!request->device->has_flush)
+        if (!read_once(request->device->has_flush))
             refuse(request, BLOCK_OK); /* nothing volatile: all that was completed is durable */
         break;
     case BLOCK_GET_ID:
-        request->shape = BLOCK_SHAPE_NO_MERGE;
-        request->sectors = request->total_sectors = 0;
-        if (request->segment_count != 1 || request->segments[0].bytes < BLOCK_ID_BYTES)
-            refuse(request, BLOCK_OUT_OF_RANGE);
+        examine_question(request, BLOCK_ID_BYTES);
+        break;
+    case BLOCK_DISCARD:
+    case BLOCK_WRITE_ZEROES:
+    case BLOCK_SECURE_ERASE:
+        examine_range(request);
+        break;
+    case BLOCK_GET_LIFETIME:
+        examine_question(request, sizeof(struct block_lifetime));
+        if (!request->device->limits.has_lifetime)
+            refuse(request, BLOCK_UNSUPPORTED);
         break;
     default:
         refuse(request, BLOCK_UNSUPPORTED);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scheduler "deadline": sweeps upwards through the sectors of one direction, BATCH requests at a time, reads
- * before writes, but nobody waits for ever: a batch starts at the oldest request when that is past its
- * deadline, and writes get their turn after STARVED_MAX batches of reads.
+ * before writes (and ranges), but nobody waits for ever: a batch starts at the oldest request when that is
+ * past its deadline, and writes get their turn after STARVED_MAX batches of reads.
  *
  * A waiting request is in two orders: the list by_deadline, and a treap by (sector, address) whose random
  * priorities are hashes of the addresses (Seidel and Aragon, "Randomized Search Trees", 1996). The links
@@ -136,11 +136,12 @@ static void deadline_init(struct block_device *device)
 /* True when it became part of a waiting request. */
 static bool insert_one(struct block_sched_deadline *sched, struct block_request *request)
 {
-    if (request->operation > BLOCK_WRITE) {
+    if (request->total_sectors == 0) {
         fifo_push(&sched->control, &request->node);
         return false;
     }
-    struct block_sched_direction *direction = &sched->directions[request->operation];
+    bool is_read = request->operation == BLOCK_READ;
+    struct block_sched_direction *direction = &sched->directions[is_read ? BLOCK_READ : BLOCK_WRITE];
     struct block_request *before = treap_before(direction->by_sector, request->sector);
     if (before && block_merge_is_back(before, request)) {
         block_merge_back(before, request);

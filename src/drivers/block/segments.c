@@ -82,8 +82,60 @@ void block_segments_measure(struct block_request *request)
     }
 }
 
+/* ---- Ranges: there is nothing to map, only to cut -------------------------------------------------------
+ */
+
+const struct block_range_limit *block_range_limit(const struct block_device *device, uint8_t operation)
+{
+    assert(block_is_range(operation));
+    switch (operation) {
+    case BLOCK_DISCARD:
+        return &device->limits.discard;
+    case BLOCK_WRITE_ZEROES:
+        return &device->limits.write_zeroes;
+    default:
+        return &device->limits.secure_erase;
+    }
+}
+
+/* How many of the sectors that are left the next piece has: up to a multiple of the alignment, so that no
+ * unit of the device's storage is cut in two, and so kept. */
+static uint32_t piece_sectors(const struct block_request *request)
+{
+    const struct block_range_limit *limit = block_range_limit(request->device, request->operation);
+    uint64_t start = request->sector + (request->sectors - request->total_sectors);
+    if (request->total_sectors <= limit->max_sectors)
+        return request->total_sectors;
+    uint32_t over = (uint32_t)((start + limit->max_sectors) % limit->alignment_sectors);
+    return over < limit->max_sectors ? limit->max_sectors - over : limit->max_sectors;
+}
+
+void block_range_measure(struct block_request *request)
+{
+    request->shape = BLOCK_SHAPE_NO_MERGE;
+    request->total_segments = 0;
+    request->total_sectors = request->sectors;
+    if (request->sectors <= block_range_limit(request->device, request->operation)->max_sectors)
+        return;
+    request->shape |= BLOCK_SHAPE_PIECES;
+    request->piece_bytes = piece_sectors(request) << BLOCK_SECTOR_SHIFT;
+}
+
+static bool range_advance(struct block_request *request)
+{
+    uint32_t done = request->piece_bytes >> BLOCK_SECTOR_SHIFT;
+    assert(done > 0 && done <= request->total_sectors);
+    request->total_sectors -= done;
+    request->piece_bytes = piece_sectors(request) << BLOCK_SECTOR_SHIFT;
+    return request->total_sectors != 0;
+}
+
+/* ---- What goes to the device now -------------------------------------------------------------------- */
+
 bool block_piece_advance(struct block_request *request)
 {
+    if (block_is_range(request->operation))
+        return range_advance(request);
     struct cursor at = {request->piece_first_segment, request->piece_offset_bytes};
     uint32_t segments;
     assert(request->piece_bytes != 0);
@@ -111,6 +163,8 @@ uint32_t block_request_device_bytes(const struct block_request *leader)
 {
     if (unlikely(leader->operation == BLOCK_GET_ID))
         return BLOCK_ID_BYTES;
+    if (unlikely(leader->operation == BLOCK_GET_LIFETIME))
+        return sizeof(struct block_lifetime);
     if (unlikely(leader->shape & BLOCK_SHAPE_PIECES))
         return leader->piece_bytes;
     return leader->total_sectors << BLOCK_SECTOR_SHIFT;
@@ -122,7 +176,7 @@ void block_segments_begin(struct block_segment_iterator *iterator, const struct 
     iterator->next_follower = leader->merged_head;
     iterator->segment = leader->piece_first_segment;
     iterator->offset_bytes = leader->piece_offset_bytes;
-    iterator->left_bytes = block_request_device_bytes(leader);
+    iterator->left_bytes = block_is_range(leader->operation) ? 0 : block_request_device_bytes(leader);
     iterator->max_bytes = leader->device->limits.max_segment_bytes;
 }
 
