@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The RAM disk, over pages full of garbage: what was never written reads as zeroes, whatever sizes and places
- * the writes and the segments have; want of memory. */
+/* The RAM disk, over pages full of garbage: what was never written, or was given up, reads as zeroes,
+ * whatever sizes and places the writes and the segments have; want of memory. */
 #include <kernel/page.h>
 
 static void *garbage_page_alloc(unsigned order);
@@ -87,6 +87,21 @@ static void transfer(struct memdisk *disk, bool is_write, uint64_t sector, uint8
     check_equal(request.status, BLOCK_OK);
 }
 
+/* One request without data; a secure erase leaves its RAM clear. */
+static void give_up(struct memdisk *disk, uint8_t operation, uint64_t sector, uint32_t sectors)
+{
+    struct block_request request = {
+        .device = &device, .operation = operation, .sector = sector, .sectors = sectors};
+    check(sectors <= block_range_limit(&device, operation)->max_sectors);
+    block_range_measure(&request);
+    serve(disk, &request);
+    check_equal(request.status, BLOCK_OK);
+    for (uint64_t i = sector; i < sector + sectors && operation == BLOCK_SECURE_ERASE; i++) {
+        const uint8_t *ram = data_at(disk, i << BLOCK_SECTOR_SHIFT);
+        check(ram[0] == 0 && memcmp(ram, ram + 1, BLOCK_SECTOR_BYTES - 1) == 0);
+    }
+}
+
 static struct memdisk *make(uint64_t bytes)
 {
     struct block_device *made = NULL;
@@ -99,12 +114,17 @@ static void agrees_with_an_array(uint64_t bytes)
 {
     struct memdisk *disk = make(bytes);
     uint8_t *expected = calloc(1, bytes), *data = malloc(bytes);
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 600; round++) {
         uint64_t sector = random_below(&random_state, device.sectors);
         uint32_t count = (uint32_t)random_below(&random_state, MIN(device.sectors - sector, 40ull)) + 1;
         uint64_t offset = sector << BLOCK_SECTOR_SHIFT;
         uint32_t length = count << BLOCK_SECTOR_SHIFT;
-        if (random_below(&random_state, 4) == 0) {
+        if (random_below(&random_state, 8) == 0) {
+            uint32_t most = (uint32_t)MIN(device.sectors - sector, 300ull);
+            count = (uint32_t)random_below(&random_state, most) + 1;
+            memset(expected + offset, 0, count << BLOCK_SECTOR_SHIFT);
+            give_up(disk, (uint8_t)(BLOCK_DISCARD + random_below(&random_state, 3)), sector, count);
+        } else if (random_below(&random_state, 4) == 0) {
             memset(expected + offset, round | 1, length);
             transfer(disk, true, sector, expected + offset, length);
         } else {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A RAM disk of pages that are all taken when the disk is made, since a write must not allocate (R3), but not
  * cleared: that would cost more than the rest of the boot. A sector without its bit in `written` reads as
- * zeroes, whatever its RAM holds.
+ * zeroes, whatever its RAM holds. So do a discard and zeroes: they take the bits away, and cost no more than
+ * that; after a discard zeroes are read. A secure erase clears the RAM too.
  *
  * It completes within submit, in the submitter's context; the layer makes a loop of that. No lock: like a
  * disk's, the order of overlapping requests in flight is open. */
@@ -12,7 +13,8 @@
 #include <kernel/page.h>
 #include <kernel/string.h>
 
-#define CHUNK_ORDER_MAX 9u /* 2 MiB: what page.c can hand out without writing to it */
+#define ERASE_SECTORS_MAX 2048u /* one piece keeps a CPU no longer than a long write */
+#define CHUNK_ORDER_MAX   9u    /* 2 MiB: what page.c can hand out without writing to it */
 
 /* Legend: I constant; a atomic. */
 struct memdisk {
@@ -35,6 +37,21 @@ static void mark_written(struct memdisk *disk, uint64_t sector, uint64_t count)
     for (uint64_t end = sector + count; sector < end; sector++)
         if (!is_written(disk, sector))
             __atomic_fetch_or(&disk->written[sector / 64], BIT(sector % 64), __ATOMIC_RELEASE);
+}
+
+/* Bits [first, first + count) of a word, at most to its end. */
+static uint64_t mask_of(uint64_t first, uint64_t count)
+{
+    return (count >= 64 ? UINT64_MAX : BIT(count) - 1) << first;
+}
+
+static void unmark(struct memdisk *disk, uint64_t sector, uint64_t count)
+{
+    for (uint64_t end = sector + count, next; sector < end; sector = next) {
+        next = MIN(align_down(sector, 64) + 64, end);
+        __atomic_fetch_and(&disk->written[sector / 64], ~mask_of(sector % 64, next - sector),
+                           __ATOMIC_RELAXED);
+    }
 }
 
 static uint8_t *data_at(const struct memdisk *disk, uint64_t offset)
@@ -68,6 +85,21 @@ static void copy(const struct memdisk *disk, uint64_t offset, struct block_segme
     }
 }
 
+static void erase(const struct memdisk *disk, uint64_t sector, uint64_t count)
+{
+    for (uint64_t end = sector + count; sector < end; sector++)
+        memset(data_at(disk, sector << BLOCK_SECTOR_SHIFT), 0, BLOCK_SECTOR_BYTES);
+}
+
+static void serve_range(struct memdisk *disk, const struct block_request *request)
+{
+    uint64_t sector = block_request_device_sector(request);
+    uint32_t count = block_request_device_bytes(request) >> BLOCK_SECTOR_SHIFT;
+    if (request->operation == BLOCK_SECURE_ERASE)
+        erase(disk, sector, count);
+    unmark(disk, sector, count);
+}
+
 static void serve(struct memdisk *disk, struct block_request *request)
 {
     struct block_segment_iterator iterator;
@@ -79,6 +111,8 @@ static void serve(struct memdisk *disk, struct block_request *request)
         memcpy(request->segments[0].data, id_text, BLOCK_ID_BYTES);
         return;
     }
+    if (block_is_range(request->operation))
+        serve_range(disk, request);
     if (request->operation > BLOCK_WRITE)
         return;
     block_segments_begin(&iterator, request);
@@ -145,7 +179,15 @@ int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device
         .ops = &memdisk_ops,
         .driver = disk,
         .sectors = bytes >> BLOCK_SECTOR_SHIFT,
-        .limits = {BLOCK_SECTOR_BYTES, (uint32_t)PAGE_BYTES, 256, 256, 1u << 30, BLOCK_SECTORS_MAX},
+        .limits = {.logical_block_bytes = BLOCK_SECTOR_BYTES,
+                   .physical_block_bytes = (uint32_t)PAGE_BYTES,
+                   .depth = 256,
+                   .max_segments = 256,
+                   .max_segment_bytes = 1u << 30,
+                   .max_sectors = BLOCK_SECTORS_MAX,
+                   .discard = {BLOCK_SECTORS_MAX, 1},
+                   .write_zeroes = {BLOCK_SECTORS_MAX, 1},
+                   .secure_erase = {ERASE_SECTORS_MAX, 1}},
     };
     int error = block_device_register(&config, device);
     if (error)
