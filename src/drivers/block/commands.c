@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The shell's view of block devices: lsblk, iostat, latency, sched, reset, features. */
+/* The shell's view of block devices: lsblk, iostat, latency, sched, reset, features, cache. Thread context.
+ */
 #include "block_internal.h"
 
 #include <kernel/log.h>
@@ -38,13 +39,17 @@ static void print_device(const struct block_device *device)
 static void print_device_json(const struct block_device *device)
 {
     const struct block_limits *limits = block_device_limits(device);
-    console_printf("{\"name\":\"%s\",\"bytes\":%llu,\"block_bytes\":%u,\"depth\":%u,\"segments\":%u,"
-                   "\"read_only\":%s,\"scheduler\":\"%s\",\"where\":\"%s\"}\n",
-                   block_device_name(device),
-                   (unsigned long long)block_device_sectors(device) << BLOCK_SECTOR_SHIFT,
-                   limits->logical_block_bytes, limits->depth, limits->max_segments,
-                   block_device_is_read_only(device) ? "true" : "false", block_device_scheduler(device),
-                   block_device_where(device));
+    console_printf(
+        "{\"name\":\"%s\",\"bytes\":%llu,\"block_bytes\":%u,\"depth\":%u,\"segments\":%u,"
+        "\"physical_bytes\":%u,\"optimal_bytes\":%u,\"discard_max_sectors\":%u,"
+        "\"write_zeroes_max_sectors\":%u,\"secure_erase_max_sectors\":%u,\"writeback\":%s,"
+        "\"read_only\":%s,\"scheduler\":\"%s\",\"where\":\"%s\"}\n",
+        block_device_name(device), (unsigned long long)block_device_sectors(device) << BLOCK_SECTOR_SHIFT,
+        limits->logical_block_bytes, limits->depth, limits->max_segments, limits->physical_block_bytes,
+        limits->optimal_bytes, limits->discard.max_sectors, limits->write_zeroes.max_sectors,
+        limits->secure_erase.max_sectors, block_device_is_writeback(device) ? "true" : "false",
+        block_device_is_read_only(device) ? "true" : "false", block_device_scheduler(device),
+        block_device_where(device));
 }
 
 static int lsblk_run(int argc, char **argv)
@@ -62,14 +67,26 @@ SHELL_COMMAND(lsblk, "[--json]", "list block devices", lsblk_run, NULL);
 static void print_stats_json(const struct block_device *device, const struct block_stats *s)
 {
     console_printf(
-        "{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"errors\":%llu,\"merges\":%llu,"
+        "{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"discards\":%llu,"
+        "\"write_zeroes\":%llu,\"secure_erases\":%llu,\"errors\":%llu,\"merges\":%llu,"
         "\"device_requests\":%llu,\"batches\":%llu,\"kicks\":%llu,\"interrupts\":%llu,\"late\":%llu,"
         "\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
         block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
         (unsigned long long)s->ios[BLOCK_WRITE], (unsigned long long)s->ios[BLOCK_FLUSH],
-        (unsigned long long)s->errors, (unsigned long long)s->merges, (unsigned long long)s->device_requests,
-        (unsigned long long)s->batches, (unsigned long long)s->kicks, (unsigned long long)s->interrupts,
-        (unsigned long long)s->late, s->queued, s->in_flight, s->in_flight_max);
+        (unsigned long long)s->ios[BLOCK_DISCARD], (unsigned long long)s->ios[BLOCK_WRITE_ZEROES],
+        (unsigned long long)s->ios[BLOCK_SECURE_ERASE], (unsigned long long)s->errors,
+        (unsigned long long)s->merges, (unsigned long long)s->device_requests, (unsigned long long)s->batches,
+        (unsigned long long)s->kicks, (unsigned long long)s->interrupts, (unsigned long long)s->late,
+        s->queued, s->in_flight, s->in_flight_max);
+}
+
+static void print_ranges(const struct block_stats *s)
+{
+    for (uint8_t operation = 0; operation < BLOCK_OPERATIONS; operation++)
+        if (block_is_range(operation) && s->ios[operation])
+            console_printf("       %s %llu (%llu KiB)\n", block_operation_name(operation),
+                           (unsigned long long)s->ios[operation],
+                           (unsigned long long)s->sectors[operation] / 2);
 }
 
 static void print_stats(const struct block_device *device, const struct block_stats *s)
@@ -79,6 +96,7 @@ static void print_stats(const struct block_device *device, const struct block_st
                    (unsigned long long)s->sectors[BLOCK_READ] / 2, (unsigned long long)s->ios[BLOCK_WRITE],
                    (unsigned long long)s->sectors[BLOCK_WRITE] / 2, (unsigned long long)s->ios[BLOCK_FLUSH],
                    (unsigned long long)s->errors);
+    print_ranges(s);
     console_printf("       device requests %llu, merges %llu, batches %llu, doorbells %llu, interrupts %llu, "
                    "late %llu, in "
                    "flight %u (most %u), queued %u\n",
@@ -91,7 +109,7 @@ static void print_stats(const struct block_device *device, const struct block_st
 /* What happened since `before`; the momentary values stay. */
 static void subtract(struct block_stats *now, const struct block_stats *before)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < BLOCK_OPERATIONS; i++) {
         now->ios[i] -= before->ios[i];
         now->sectors[i] -= before->sectors[i];
     }
@@ -186,6 +204,53 @@ static int reset_run(int argc, char **argv)
 }
 SHELL_COMMAND(reset, "DEV", "reset a device; what is in flight is sent again", reset_run, NULL);
 
+static const char *cache_name(const struct block_device *device)
+{
+    return block_device_is_writeback(device) ? "writeback" : "writethrough";
+}
+
+static void print_limits(const struct block_device *device)
+{
+    const struct block_limits *limits = block_device_limits(device);
+    console_printf("  blocks of %u bytes, physical %u, optimal %u; write cache: %s\n",
+                   limits->logical_block_bytes, limits->physical_block_bytes, limits->optimal_bytes,
+                   cache_name(device));
+    for (uint8_t operation = BLOCK_DISCARD; block_is_range(operation); operation++) {
+        const struct block_range_limit *limit = block_range_limit(device, operation);
+        if (limit->max_sectors)
+            console_printf("  %s: at most %u sectors, aligned to %u\n", block_operation_name(operation),
+                           limit->max_sectors, limit->alignment_sectors);
+    }
+}
+
+static void print_wear(const char *what, uint16_t tenths)
+{
+    if (tenths == 0)
+        console_printf(", %s unknown", what);
+    else if (tenths <= 10)
+        console_printf(", %s up to %u %%", what, tenths * 10u);
+    else
+        console_printf(", %s %s", what, tenths == 11 ? "more than 100 %" : "of a reserved value");
+}
+
+static int print_lifetime(struct block_device *device)
+{
+    static const char *const levels[] = {"unknown", "less than 80 %", "80 %", "90 %"};
+    struct block_lifetime lifetime;
+    if (!block_device_limits(device)->has_lifetime)
+        return 0;
+    int error = block_get_lifetime(device, &lifetime);
+    if (error)
+        return error;
+    console_printf("  lifetime: reserved blocks used %s", lifetime.pre_eol_info < ARRAY_SIZE(levels)
+                                                              ? levels[lifetime.pre_eol_info]
+                                                              : "of a reserved value");
+    print_wear("SLC used", lifetime.slc_used);
+    print_wear("MLC used", lifetime.mlc_used);
+    console_printf("\n");
+    return 0;
+}
+
 static int features_run(int argc, char **argv)
 {
     struct block_device *device = device_argument(argc, argv, 1);
@@ -194,6 +259,28 @@ static int features_run(int argc, char **argv)
     if (!block_device_ops(device)->describe)
         return -EOPNOTSUPP;
     block_device_ops(device)->describe(device);
-    return 0;
+    print_limits(device);
+    return print_lifetime(device);
 }
-SHELL_COMMAND(features, "DEV", "transport, features and queues of a device", features_run, NULL);
+SHELL_COMMAND(features, "DEV", "transport, features, queues and limits of a device, and how worn it is",
+              features_run, NULL);
+
+static int cache_run(int argc, char **argv)
+{
+    struct block_device *device = device_argument(argc, argv, 1);
+    int error = 0;
+    if (!device)
+        return -ENODEV;
+    if (argc > 2) {
+        bool is_writeback = strcmp(argv[2], "writeback") == 0;
+        if (argc > 3 || (!is_writeback && strcmp(argv[2], "writethrough") != 0))
+            return -EINVAL;
+        error = block_device_set_writeback(device, is_writeback);
+    }
+    console_printf("%s: %s\n", block_device_name(device), cache_name(device));
+    return error;
+}
+SHELL_COMMAND(cache, "DEV [writeback|writethrough]", "show or switch a device's write cache", cache_run,
+              "  writeback     what is written is durable after a flush\n"
+              "  writethrough  what is written is durable when the write is done; a flush costs nothing\n"
+              "To switch, the device is reset: what is in flight is sent again.");
