@@ -28,6 +28,7 @@ BLOCK = "src/drivers/block/"
 PCI = "src/drivers/pci/"
 VRING = VIRTIO + "vring_split.c"
 PACKED = VIRTIO + "vring_packed.c"
+PACKED_CREATE = VIRTIO + "vring_packed_create.c"
 BLK_QUEUE = VIRTIO + "virtio_blk_queue.c"
 RACE = "tests/host/vring_race_test.c::"
 RING_TEST = "tests/host/vring_test.c::"
@@ -96,7 +97,7 @@ MUTANTS = [
     Mutant("packed-flags-before-the-address", "R5", PACKED, "    batch->addr = ring->first.addr;\n",
            "    write_once(batch->len_id_flags, ring->first.len_id_flags);\n    barrier_store();\n    batch->addr = ring->first.addr;\n",
            PACKED_TEST + "test_batch_order"),
-    Mutant("packed-id-past-the-queue", 20, PACKED, "    ring->id_end = queue->size;", "    ring->id_end = 0x10000;",
+    Mutant("packed-id-past-the-queue", 20, PACKED_CREATE, "    ring->id_end = queue->size;", "    ring->id_end = 0x10000;",
            PACKED_TEST + "test_lies"),
     Mutant("packed-id-not-in-flight", 20, PACKED,
            "    if (ring->ids[id].told_end == 0)\n        return refuse(ring, \"used id not in flight\", id);\n", "",
@@ -106,11 +107,11 @@ MUTANTS = [
            PACKED_TEST + "test_lies"),
     Mutant("packed-length-where-there-is-none", 20, PACKED, "    if (read_once(ring->used_at->flags) & VIRTQ_DESC_F_WRITE)\n",
            "    if (ring->used_at)\n", PACKED_TEST + "test_lies"),
-    Mutant("packed-used-flag-alone", 20, PACKED, "#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)",
+    Mutant("packed-used-flag-alone", 20, VIRTIO + "vring_packed_internal.h", "#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)",
            "#define TOLD_FLAGS ((uint64_t)VIRTQ_DESC_F_USED << 16)", PACKED_TEST + "test_lies"),
     Mutant("packed-broken-queue-goes-on", "R4", PACKED, "    ring->id_end = 0;\n", "", PACKED_TEST + "test_lies"),
-    Mutant("packed-scribbled-table-kept", "R4", PACKED, "        ring->ids[id].shape = 0;\n", "", PACKED_TEST + "test_scribble"),
-    Mutant("packed-restart-in-the-old-lap", "R6", PACKED, "    ring->used_flags = TOLD_FLAGS;\n",
+    Mutant("packed-scribbled-table-kept", "R4", PACKED_CREATE, "        ring->ids[id].shape = 0;\n", "", PACKED_TEST + "test_scribble"),
+    Mutant("packed-restart-in-the-old-lap", "R6", PACKED_CREATE, "    ring->used_flags = TOLD_FLAGS;\n",
            "    ring->used_flags = queue->added ? ring->used_flags : TOLD_FLAGS;\n", PACKED_TEST + "test_reset"),
     Mutant("packed-detach-loses-descriptors", "R2", PACKED, "            return free_chain(queue, &ring->ids[id], id, length_of(ring, id));",
            "            return free_chain(queue, &ring->ids[id], id, 1);", PACKED_TEST + "test_reset"),

@@ -22,77 +22,9 @@
  * if its id is a chain's in flight and its length fits that chain; R5 callbacks_enable looks once more.
  * Everything with queue.lock held, but for has_more, dump and is_consistent. Any context. */
 #include <arch/io.h>
-#include <drivers/virtio/vring_packed_spec.h>
 #include <kernel/base/error.h>
-#include <kernel/heap.h>
-#include <kernel/log.h>
-#include <kernel/string.h>
 
-#include "virtqueue_internal.h"
-
-/* What a used descriptor tells, as struct virtqueue_used has it: its length above its id, and above the id
- * its flags, of which two are looked at. */
-#define TOLD_ID    0xffffu
-#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)
-#define TOLD_MASK  (0xffffffffull << 32 | TOLD_FLAGS | TOLD_ID)
-
-#define FLAGS(flags) ((uint64_t)(flags) << 48) /* in len_id_flags */
-#define EVENT(flags) ((uint32_t)(flags) << 16) /* in desc_flags */
-
-/* Of a chain, by its id. In memory that no device sees. */
-struct packed_id {
-    void *token;
-    union {
-        struct {
-            uint32_t zero, end_bytes; /* one more than the writable bytes of the chain */
-        };
-        uint64_t told_end; /* what is told of the chain is below; 0: no chain in flight has the id */
-    };
-    uint64_t table;        /* indirect: DMA address of the table that belongs to the id */
-    uint64_t len_id_flags; /* indirect: of a descriptor for that table, without AVAIL and USED */
-    uint32_t shape;        /* indirect: of the table, as last written; 0: none yet */
-    uint16_t length;       /* descriptors of the chain */
-    uint16_t next;         /* in the free list; VIRTQUEUE_NO_ID at its end */
-    uint64_t padding[3];
-};
-_Static_assert(sizeof(struct packed_id) == 64, "indexed by a shift on the request path");
-
-/* Lock legend: I constant after creation; the rest the queue's lock. */
-struct packed_ring {
-    struct virtqueue queue;
-    struct packed_id *ids;          /* I */
-    struct pvirtq_desc *desc, *end; /* I: shared with the device */
-    struct pvirtq_desc *avail_at;   /* where the next descriptor is built */
-    struct pvirtq_desc *avail_stop; /* but not there */
-    struct pvirtq_desc first;       /* of the batch */
-    struct pvirtq_desc *batch;      /* where `first` goes */
-    uint64_t avail_flags;           /* of the next descriptor: the driver's wrap counter */
-    uint32_t avail_event;           /* EVENT(RING_EVENT_FLAGS_DESC) and the same wrap counter */
-    uint32_t batch_event;           /* the same of `first` */
-    struct pvirtq_desc *used_at;    /* the next used descriptor */
-    uint64_t used_flags;            /* TOLD_FLAGS of it: the device's wrap counter */
-    uint32_t used_event;            /* EVENT() of how interrupts are asked for, and the same wrap counter */
-    uint32_t id_end;                /* ids below it are believed: size, or 0 while broken */
-    struct pvirtq_event_suppress *driver_event; /* I: ours to write */
-    struct pvirtq_event_suppress *device_event; /* I: the device's to write */
-    bool has_event_idx;                         /* I */
-};
-
-_Static_assert(VIRTQUEUE_SIZE_MAX <= VIRTQ_PACKED_SIZE_MAX && VIRTQUEUE_SIZE_MAX <= TOLD_ID, "2.8");
-/* An indirect table is built in struct virtqueue_buffer: the same 16 bytes. */
-_Static_assert(sizeof(struct virtqueue_buffer) == sizeof(struct pvirtq_desc), "2.8.7");
-_Static_assert(offsetof(struct virtqueue_buffer, bytes) == offsetof(struct pvirtq_desc, len), "2.8.13");
-_Static_assert(offsetof(struct virtqueue_buffer, ring) == offsetof(struct pvirtq_desc, id), "2.8.13");
-
-static always_inline struct packed_ring *ring_of(struct virtqueue *queue)
-{
-    return container_of(queue, struct packed_ring, queue);
-}
-
-static inline const struct packed_ring *const_ring_of(const struct virtqueue *queue)
-{
-    return (const struct packed_ring *)((const char *)queue - offsetof(struct packed_ring, queue));
-}
+#include "vring_packed_internal.h"
 
 /* ---- Adding ----------------------------------------------------------------------------------------- */
 
@@ -374,12 +306,6 @@ static void packed_callbacks_disable(struct virtqueue *queue)
     write_once(ring_of(queue)->driver_event->desc_flags, EVENT(RING_EVENT_FLAGS_DISABLE));
 }
 
-/* How to ask for an interrupt at the next used descriptor: without EVENT_IDX the position does not count. */
-static uint32_t next_event(const struct packed_ring *ring)
-{
-    return ring->used_event + (uint32_t)(ring->used_at - ring->desc);
-}
-
 static bool packed_callbacks_enable(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
@@ -403,32 +329,6 @@ static void *packed_detach(struct virtqueue *queue)
     return NULL;
 }
 
-static void packed_restart(struct virtqueue *queue)
-{
-    struct packed_ring *ring = ring_of(queue);
-    memset(ring->desc, 0, queue->size * sizeof(*ring->desc));
-    /* Both wrap counters are 1 (2.8.1). */
-    ring->avail_flags = FLAGS(VIRTQ_DESC_F_AVAIL);
-    ring->avail_event = EVENT(RING_EVENT_FLAGS_DESC) | VIRTQUEUE_WRAP;
-    ring->used_flags = TOLD_FLAGS;
-    ring->used_event =
-        EVENT(ring->has_event_idx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE) | VIRTQUEUE_WRAP;
-    ring->used_at = ring->batch = ring->desc;
-    ring->batch_event = ring->avail_event;
-    ring->avail_at = &ring->first;
-    ring->avail_stop = &ring->first + 1;
-    ring->device_event->desc_flags = EVENT(RING_EVENT_FLAGS_ENABLE);
-    ring->driver_event->desc_flags = next_event(ring);
-    ring->id_end = queue->size;
-    queue->is_broken = false;
-    queue->broken_why = NULL;
-    for (uint32_t id = 0; id < queue->size; id++) {
-        ring->ids[id].shape = 0;
-        ring->ids[id].next = (uint16_t)(id + 1 < queue->size ? id + 1 : VIRTQUEUE_NO_ID);
-    }
-    queue->free_id = 0;
-}
-
 static bool packed_is_consistent(const struct virtqueue *queue)
 {
     const struct packed_ring *ring = const_ring_of(queue);
@@ -446,50 +346,7 @@ static bool packed_is_consistent(const struct virtqueue *queue)
     return free + chains == queue->size && queue->free_count + taken == queue->size;
 }
 
-static void dump_event(const char *who, const char *what, uint32_t event)
-{
-    static const char *const asked[] = {[RING_EVENT_FLAGS_ENABLE] = "always",
-                                        [RING_EVENT_FLAGS_DISABLE] = "never",
-                                        [RING_EVENT_FLAGS_DESC] = "at",
-                                        [RING_EVENT_FLAGS_MASK] = "?"};
-    log_info(who, "%s %s %u, wrap counter %u", what, asked[event >> 16 & RING_EVENT_FLAGS_MASK],
-             event & VIRTQUEUE_OFFSET, (event & VIRTQUEUE_WRAP) != 0);
-}
-
-static void packed_dump(const struct virtqueue *queue)
-{
-    const struct packed_ring *ring = const_ring_of(queue);
-    const char *who = queue->config.name;
-    log_info(who, "%s, %u entries, %u free%s%s%s", queue->ops->name, queue->size, queue->free_count,
-             ring->has_event_idx ? ", event index" : "", queue->is_broken ? ", broken: " : "",
-             queue->is_broken ? queue->broken_why : "");
-    dump_event(who, "next batch", ring->batch_event + (uint32_t)(ring->batch - ring->desc));
-    dump_event(who, "doorbell", ring->device_event->desc_flags);
-    dump_event(who, "next used", next_event(ring));
-    dump_event(who, "interrupt", ring->driver_event->desc_flags);
-    log_info(who, "%llu sent, %llu completed, %llu doorbells", (unsigned long long)queue->added,
-             (unsigned long long)queue->gotten, (unsigned long long)queue->kicks);
-    for (uint32_t id = 0; id < queue->size; id++) {
-        const struct packed_id *head = &ring->ids[id];
-        if (head->told_end != 0)
-            log_debug(who, "id %u: token %p, %u writable bytes", id, head->token, head->end_bytes - 1);
-    }
-}
-
-/* ---- Creation --------------------------------------------------------------------------------------- */
-
-static void packed_destroy(struct virtqueue *queue)
-{
-    struct packed_ring *ring = ring_of(queue);
-    heap_free(queue->buffers);
-    heap_free(ring->device_event);
-    heap_free(ring->driver_event);
-    heap_free(ring->desc);
-    heap_free(ring->ids);
-    heap_free(ring);
-}
-
-static const struct virtqueue_ops direct_ops = {
+const struct virtqueue_ops vring_packed_direct_ops = {
     .name = "packed",
     .add = direct_add,
     .kick_prepare = packed_kick_prepare,
@@ -498,12 +355,12 @@ static const struct virtqueue_ops direct_ops = {
     .callbacks_disable = packed_callbacks_disable,
     .callbacks_enable = packed_callbacks_enable,
     .detach = packed_detach,
-    .restart = packed_restart,
+    .restart = vring_packed_restart,
     .is_consistent = packed_is_consistent,
-    .dump = packed_dump,
-    .destroy = packed_destroy,
+    .dump = vring_packed_dump,
+    .destroy = vring_packed_destroy,
 };
-static const struct virtqueue_ops indirect_ops = {
+const struct virtqueue_ops vring_packed_indirect_ops = {
     .name = "packed, indirect",
     .add = indirect_add,
     .kick_prepare = packed_kick_prepare,
@@ -512,50 +369,8 @@ static const struct virtqueue_ops indirect_ops = {
     .callbacks_disable = packed_callbacks_disable,
     .callbacks_enable = packed_callbacks_enable,
     .detach = packed_detach,
-    .restart = packed_restart,
+    .restart = vring_packed_restart,
     .is_consistent = packed_is_consistent,
-    .dump = packed_dump,
-    .destroy = packed_destroy,
+    .dump = vring_packed_dump,
+    .destroy = vring_packed_destroy,
 };
-
-/* Each side writes one of the event structures: so they are a cache line apart. */
-static bool allocate_parts(struct packed_ring *ring, uint32_t tables)
-{
-    struct virtqueue *queue = &ring->queue;
-    ring->ids = heap_alloc_zeroed(queue->size * sizeof(*ring->ids));
-    ring->desc = heap_alloc_zeroed(queue->size * sizeof(*ring->desc));
-    ring->driver_event = heap_alloc_zeroed(CACHE_LINE_BYTES);
-    ring->device_event = heap_alloc_zeroed(CACHE_LINE_BYTES);
-    queue->buffers = heap_alloc_zeroed((size_t)tables * queue->config.chain_max * sizeof(*queue->buffers));
-    return ring->ids && ring->desc && ring->driver_event && ring->device_event && queue->buffers;
-}
-
-int vring_packed_create(const struct virtqueue_config *config, struct virtqueue **result)
-{
-    assert(config->size >= VIRTQUEUE_SIZE_MIN && config->size <= VIRTQUEUE_SIZE_MAX);
-    assert(config->chain_max > 0 && config->chain_max <= config->size);
-    struct packed_ring *ring = heap_alloc_zeroed(sizeof(*ring));
-    if (!ring)
-        return -ENOMEM;
-    struct virtqueue *queue = &ring->queue;
-    queue->ops = config->has_indirect ? &indirect_ops : &direct_ops;
-    queue->config = *config;
-    queue->size = config->size;
-    queue->buffer_stride = config->has_indirect ? config->chain_max : 0;
-    spinlock_init(&queue->lock, "virtqueue");
-    if (!allocate_parts(ring, config->has_indirect ? config->size : 1)) {
-        packed_destroy(queue);
-        return -ENOMEM;
-    }
-    for (uint32_t id = 0; config->has_indirect && id < queue->size; id++)
-        ring->ids[id].table = dma_address(queue->buffers + id * queue->buffer_stride);
-    ring->end = ring->desc + queue->size;
-    ring->has_event_idx = config->has_event_idx;
-    queue->descriptor_area = dma_address(ring->desc);
-    queue->driver_area = dma_address(ring->driver_event);
-    queue->device_area = dma_address(ring->device_event);
-    queue->free_count = queue->size;
-    packed_restart(queue);
-    *result = queue;
-    return 0;
-}
