@@ -362,8 +362,29 @@ static void test_reconnect(void)
     disconnect();
 }
 
+/* A field of the configuration, in its own width, and nothing past its end. */
+static void test_config_write(void)
+{
+    static uint8_t fields[64];
+    make(0);
+    pci.device.transport = &ops;
+    ops.config_write(&pci.device, 0, 1, 0xff); /* it has none */
+    pci.config = fields;
+    pci.regions.config.bytes = 48;
+    ops.config_write(&pci.device, 32, 1, 0x1ff);
+    ops.config_write(&pci.device, 36, 2, 0x1ffee);
+    ops.config_write(&pci.device, 40, 4, 0x12345678);
+    check_equal(load_le32(fields + 32), 0xff);
+    check_equal(load_le32(fields + 36), 0xffee);
+    check_equal(load_le64(fields + 40), 0x12345678);
+    ops.config_write(&pci.device, 48, 1, 0xff);
+    ops.config_write(&pci.device, 0xfffffffcu, 4, 0xff);
+    check_equal(load_le64(fields + 48), 0);
+}
+
 int main(void)
 {
+    test_config_write();
     host_mmio_read = before_read;
     host_mmio_write = after_write;
     test_features();

@@ -80,6 +80,24 @@ static uint32_t config_read(struct virtio_device *device, uint32_t offset, uint3
     }
 }
 
+static void config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value)
+{
+    struct virtio_mmio *mmio = mmio_of(device);
+    uint64_t at = (uint64_t)VIRTIO_MMIO_CONFIG + offset;
+    if (at + width > mmio->slot.bytes)
+        return;
+    switch (width) {
+    case 1:
+        mmio_write8(mmio->registers + at, (uint8_t)value);
+        break;
+    case 2:
+        mmio_write16(mmio->registers + at, (uint16_t)value);
+        break;
+    default:
+        mmio_write32(mmio->registers + at, value);
+    }
+}
+
 static uint32_t queue_size(struct virtio_device *device, uint32_t index)
 {
     write32(device, VIRTIO_MMIO_QUEUE_SEL, index);
@@ -203,6 +221,7 @@ static const struct virtio_transport_ops modern_ops = {
     .features_read = modern_features_read,
     .features_write = modern_features_write,
     .config_read = config_read,
+    .config_write = config_write,
     .config_generation = modern_config_generation,
     .queue_size = queue_size,
     .interrupts_connect = interrupts_connect,
@@ -249,6 +268,7 @@ static const struct virtio_transport_ops legacy_ops = {
     .features_read = legacy_features_read,
     .features_write = legacy_features_write,
     .config_read = config_read,
+    .config_write = config_write,
     .queue_size = queue_size,
     .interrupts_connect = interrupts_connect,
     .interrupts_disconnect = interrupts_disconnect,

@@ -59,6 +59,23 @@ static uint32_t config_read(struct virtio_device *device, uint32_t offset, uint3
     }
 }
 
+static void config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    if (!pci->config || (uint64_t)offset + width > pci->regions.config.bytes)
+        return;
+    switch (width) {
+    case 1:
+        mmio_write8(pci->config + offset, (uint8_t)value);
+        break;
+    case 2:
+        mmio_write16(pci->config + offset, (uint16_t)value);
+        break;
+    default:
+        mmio_write32(pci->config + offset, value);
+    }
+}
+
 static uint32_t config_generation(struct virtio_device *device)
 {
     return mmio_read8(COMMON(virtio_pci_of(device), config_generation));
@@ -121,6 +138,7 @@ static const struct virtio_transport_ops ops = {
     .features_read = features_read,
     .features_write = features_write,
     .config_read = config_read,
+    .config_write = config_write,
     .config_generation = config_generation,
     .queue_size = queue_size,
     .interrupts_connect = virtio_pci_interrupts_connect,

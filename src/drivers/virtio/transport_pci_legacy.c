@@ -41,13 +41,19 @@ static void features_write(struct virtio_device *device, uint64_t features)
     port_write32(PORT(virtio_pci_of(device), driver_features), (uint32_t)features);
 }
 
+/* The port of a field; false past the end. */
+static bool config_port(const struct virtio_pci *pci, uint32_t offset, uint32_t width, uint16_t *port)
+{
+    uint64_t at = (uint64_t)offset + (pci->pci->msix.table ? CONFIG_WITH_MSIX : CONFIG_WITHOUT_MSIX);
+    *port = (uint16_t)(pci->port + at);
+    return at + width <= pci->pci->bars[BAR].bytes;
+}
+
 static uint32_t config_read(struct virtio_device *device, uint32_t offset, uint32_t width)
 {
-    struct virtio_pci *pci = virtio_pci_of(device);
-    uint64_t at = (uint64_t)offset + (pci->pci->msix.table ? CONFIG_WITH_MSIX : CONFIG_WITHOUT_MSIX);
-    if (at + width > pci->pci->bars[BAR].bytes)
+    uint16_t port;
+    if (!config_port(virtio_pci_of(device), offset, width, &port))
         return 0;
-    uint16_t port = (uint16_t)(pci->port + at);
     switch (width) {
     case 1:
         return port_read8(port);
@@ -55,6 +61,23 @@ static uint32_t config_read(struct virtio_device *device, uint32_t offset, uint3
         return port_read16(port);
     default:
         return port_read32(port);
+    }
+}
+
+static void config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value)
+{
+    uint16_t port;
+    if (!config_port(virtio_pci_of(device), offset, width, &port))
+        return;
+    switch (width) {
+    case 1:
+        port_write8(port, (uint8_t)value);
+        break;
+    case 2:
+        port_write16(port, (uint16_t)value);
+        break;
+    default:
+        port_write32(port, value);
     }
 }
 
@@ -95,6 +118,7 @@ static const struct virtio_transport_ops ops = {
     .features_read = features_read,
     .features_write = features_write,
     .config_read = config_read,
+    .config_write = config_write,
     .queue_size = queue_size,
     .interrupts_connect = virtio_pci_interrupts_connect,
     .interrupts_disconnect = virtio_pci_interrupts_disconnect,

@@ -167,6 +167,12 @@ uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint3
     return device->transport->config_read(device, offset, width);
 }
 
+void virtio_config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value)
+{
+    assert((width == 1 || width == 2 || width == 4) && offset % width == 0);
+    device->transport->config_write(device, offset, width, value);
+}
+
 /* Not atomic: only within virtio_config_snapshot. */
 uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset)
 {

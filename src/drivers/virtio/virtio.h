@@ -36,6 +36,7 @@ struct virtio_transport_ops {
     void (*features_write)(struct virtio_device *device, uint64_t features);
     /* One field, `width` 1, 2 or 4 bytes, at an offset that is a multiple of it; 0 past the end. */
     uint32_t (*config_read)(struct virtio_device *device, uint32_t offset, uint32_t width);
+    void (*config_write)(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value);
     uint32_t (*config_generation)(struct virtio_device *device); /* not if it is_legacy */
     /* Entries that the device has for queue `index`; 0: no such queue. */
     uint32_t (*queue_size)(struct virtio_device *device, uint32_t index);
@@ -119,6 +120,8 @@ void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct vi
                             void *copy, size_t bytes);
 uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint32_t width);
 uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset);
+/* One field that the driver may write; what the device makes of it is to be read. Past the end: nothing. */
+void virtio_config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value);
 
 /* The size that queue `index` will get, a power of two unless its ring is a packed one: the least of the
  * device's, the setting, and what rings may have; where the device fixes it, its own, and the setting can
