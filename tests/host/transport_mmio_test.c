@@ -432,7 +432,8 @@ static void test_config(void)
         virtio_config_write(device, 32, 1, 0x1ff);
         virtio_config_write(device, 36, 2, 0x1ffee);
         virtio_config_write(device, 40, 4, 0x12345678);
-        check(load_le32(field) == 0xff && load_le32(field + 4) == 0xffee && load_le64(field + 8) == 0x12345678);
+        check(load_le32(field) == 0xff && load_le32(field + 4) == 0xffee &&
+              load_le64(field + 8) == 0x12345678);
         virtio_config_write(device, WINDOW_BYTES - VIRTIO_MMIO_CONFIG, 1, 0xff); /* past the end */
         virtio_config_write(device, 0xfffffffcu, 4, 0xff);
         check_equal(d.config_writes, 3);

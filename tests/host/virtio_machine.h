@@ -27,7 +27,12 @@ static struct machine {
     bool has_features_ok, is_isolated, cannot_be_isolated;
     int reset_reads; /* reads of the status that do not show 0 yet; below 0: never */
     int resets_left; /* after so many resets it answers no more; below 0: always */
-    uint8_t config[64];
+    uint8_t config[96];
+    uint8_t wce_fixed; /* below 0xff: the cache mode that it keeps, whatever is written */
+    uint8_t wce_after_reset;
+    uint32_t config_writes;
+    struct virtio_blk_range ranges[32]; /* of the last requests with one, by type */
+    uint32_t range_types[32], range_count;
     uint32_t generation, config_changes; /* the configuration changes under the reader, so many times */
     uint32_t queue_sizes[QUEUES];        /* 0: no such queue */
     uint32_t enabled, connects, disconnects, notifies;
@@ -61,6 +66,7 @@ static inline void status_write(struct virtio_device *device, uint8_t status)
     m.status = status;
     if (status == 0) {
         m.enabled = m.held_count = 0;
+        m.config[offsetof(struct virtio_blk_config, writeback)] = m.wce_after_reset;
         if (m.resets_left == 0)
             m.reset_reads = -1;
         m.resets_left -= m.resets_left > 0;
@@ -83,8 +89,10 @@ static inline void features_write(struct virtio_device *device, uint64_t feature
 
 static inline uint32_t config_read(struct virtio_device *device, uint32_t offset, uint32_t width)
 {
-    (void)device;
     uint32_t value = 0;
+    check(offset + width <= sizeof(m.config));
+    if (offset == offsetof(struct virtio_blk_config, writeback)) /* 5.2.5.1 */
+        check(device->transport->is_legacy || m.status & VIRTIO_STATUS_FEATURES_OK);
     memcpy(&value, m.config + offset, width);
     if (m.config_changes > 0 && offset == 0) { /* between the two halves of the capacity */
         m.config_changes--;
@@ -92,6 +100,16 @@ static inline uint32_t config_read(struct virtio_device *device, uint32_t offset
         store_le64(m.config, load_le64(m.config) + 0x100000001ull);
     }
     return value;
+}
+
+/* The one field that a driver may write, and only once features are accepted (5.2.5.1). */
+static inline void config_write(struct virtio_device *device, uint32_t offset, uint32_t width, uint32_t value)
+{
+    check(offset == offsetof(struct virtio_blk_config, writeback) && width == 1 && value <= 1);
+    check(device->transport->is_legacy || m.status & VIRTIO_STATUS_FEATURES_OK);
+    check(m.held_count == 0); /* 5.2.6.2: no write is in flight meanwhile */
+    m.config_writes++;
+    m.config[offset] = m.wce_fixed == 0xff ? (uint8_t)value : m.wce_fixed;
 }
 
 static inline uint32_t config_generation(struct virtio_device *device)
@@ -159,6 +177,7 @@ static struct virtio_transport_ops transport = {
     .features_read = features_read,
     .features_write = features_write,
     .config_read = config_read,
+    .config_write = config_write,
     .config_generation = config_generation,
     .queue_size = queue_size,
     .interrupts_connect = interrupts_connect,
@@ -243,6 +262,11 @@ void block_device_set_sectors(struct block_device *device, uint64_t sectors)
 {
     device->sectors = sectors;
 }
+void block_device_needs_flush(struct block_device *device)
+{
+    check_equal(m.status & VIRTIO_STATUS_DRIVER_OK, 0); /* before anything is sent again */
+    device->config.has_flush = true;
+}
 void block_restart(struct block_device *device)
 {
     check(device == &block);
@@ -270,7 +294,9 @@ uint64_t block_request_device_sector(const struct block_request *leader)
 }
 uint32_t block_request_device_bytes(const struct block_request *leader)
 {
-    return leader->operation == BLOCK_GET_ID ? BLOCK_ID_BYTES : leader->sectors * 512;
+    return leader->operation == BLOCK_GET_ID         ? BLOCK_ID_BYTES
+           : leader->operation == BLOCK_GET_LIFETIME ? sizeof(struct block_lifetime)
+                                                     : leader->sectors * 512;
 }
 void block_segments_begin(struct block_segment_iterator *iterator, const struct block_request *leader)
 {
@@ -327,6 +353,8 @@ static inline void prepare(uint32_t size, uint64_t offered)
     m.offered = offered;
     m.has_features_ok = true;
     m.resets_left = -1;
+    m.wce_fixed = 0xff;
+    m.wce_after_reset = 1;
     m.queue_sizes[0] = size;
     set_config(DISK_SECTORS, 254, 512);
     is_registered = false;
@@ -465,6 +493,22 @@ static inline uint32_t total(const struct fd_chain *chain, bool is_writable)
     return bytes;
 }
 
+#define DISCARDED 0xdd /* what is read after a discard or a secure erase */
+
+/* 5.2.6: one range, behind a header without a sector; only zeroes may have the flag. */
+static inline void serve_range(const struct fd_chain *chain, uint32_t type, uint32_t out)
+{
+    struct virtio_blk_range range;
+    check_equal(out, sizeof(struct virtio_blk_req_header) + sizeof(range));
+    transfer(chain, false, sizeof(struct virtio_blk_req_header), (uint8_t *)&range, sizeof(range));
+    check(range.num_sectors > 0 && (range.sector + range.num_sectors) * 512 <= sizeof(disk_data));
+    check(range.flags <= (type == VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0u));
+    memset(disk_data + range.sector * 512, type == VIRTIO_BLK_T_WRITE_ZEROES ? 0 : DISCARDED,
+           range.num_sectors * 512);
+    m.range_types[m.range_count % ARRAY_SIZE(m.ranges)] = type;
+    m.ranges[m.range_count++ % ARRAY_SIZE(m.ranges)] = range;
+}
+
 /* Does what the chain says, whatever its framing, and gives it back with m.answer. */
 static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
 {
@@ -490,6 +534,16 @@ static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
     case VIRTIO_BLK_T_GET_ID:
         check(in == 21 && out == 16 && header.sector == 0);
         transfer(chain, true, 0, (uint8_t *)"serial-0123456789abc", 20);
+        break;
+    case VIRTIO_BLK_T_GET_LIFETIME:
+        check(in == 7 && out == 16 && header.sector == 0);
+        transfer(chain, true, 0, (uint8_t *)"\x01\0\x02\0\x0b", 6);
+        break;
+    case VIRTIO_BLK_T_DISCARD:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+    case VIRTIO_BLK_T_SECURE_ERASE:
+        check(header.sector == 0 && in == 1);
+        serve_range(chain, header.type, out);
         break;
     default:
         check(false);

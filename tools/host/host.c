@@ -32,6 +32,7 @@ void (*host_port_write)(uint16_t port, unsigned bytes, uint32_t value);
 uintptr_t host_direct_base;
 void (*host_barrier)(void);
 int host_log_level = LOG_WARNING;
+unsigned host_log_lines;
 static struct fifo deferred_calls = FIFO_INIT(deferred_calls);
 
 void assert_failed(const char *expression, const char *file, int line, const char *function)
@@ -44,6 +45,7 @@ void log_write(enum log_level level, const char *subsystem, const char *format, 
 {
     static const char *const names[] = {"error: ", "warning: "};
     va_list arguments;
+    host_log_lines += level <= LOG_WARNING;
     if ((int)level > host_log_level && !getenv("UMBRA_HOST_LOG"))
         return;
     va_start(arguments, format);

@@ -21,19 +21,19 @@ static const struct virtio_feature features[] = {
     {VIRTIO_BLK_F_SCSI, false, "SCSI"},
     {VIRTIO_BLK_F_FLUSH, true, "FLUSH"},
     {VIRTIO_BLK_F_TOPOLOGY, true, "TOPOLOGY"},
-    {VIRTIO_BLK_F_CONFIG_WCE, false, "CONFIG_WCE"},
+    {VIRTIO_BLK_F_CONFIG_WCE, true, "CONFIG_WCE"},
     {VIRTIO_BLK_F_MQ, true, "MQ"},
-    {VIRTIO_BLK_F_DISCARD, false, "DISCARD"},
-    {VIRTIO_BLK_F_WRITE_ZEROES, false, "WRITE_ZEROES"},
-    {VIRTIO_BLK_F_LIFETIME, false, "LIFETIME"},
-    {VIRTIO_BLK_F_SECURE_ERASE, false, "SECURE_ERASE"},
+    {VIRTIO_BLK_F_DISCARD, true, "DISCARD"},
+    {VIRTIO_BLK_F_WRITE_ZEROES, true, "WRITE_ZEROES"},
+    {VIRTIO_BLK_F_LIFETIME, true, "LIFETIME"},
+    {VIRTIO_BLK_F_SECURE_ERASE, true, "SECURE_ERASE"},
 };
 
 /* ---- Configuration ---------------------------------------------------------------------------------- */
 
 struct config_copy {
     uint64_t capacity;
-    uint32_t size_max, seg_max, blk_size;
+    uint32_t size_max, seg_max, blk_size, opt_io_size;
     uint8_t physical_block_exp;
     uint16_t num_queues;
 };
@@ -46,6 +46,7 @@ static void read_config(struct virtio_device *device, void *context)
     copy->seg_max = virtio_config_read(device, CONFIG(seg_max), 4);
     copy->blk_size = virtio_config_read(device, CONFIG(blk_size), 4);
     copy->physical_block_exp = (uint8_t)virtio_config_read(device, CONFIG(physical_block_exp), 1);
+    copy->opt_io_size = virtio_config_read(device, CONFIG(opt_io_size), 4);
     copy->num_queues = (uint16_t)virtio_config_read(device, CONFIG(num_queues), 2);
 }
 
@@ -65,6 +66,15 @@ static uint32_t physical_block_bytes(const struct virtio_device *device, const s
 {
     bool has_exponent = virtio_has_feature(device, VIRTIO_BLK_F_TOPOLOGY) && copy->physical_block_exp <= 12;
     return has_exponent ? logical << copy->physical_block_exp : logical;
+}
+
+/* 0: it does not say, or something that is no length of a transfer. */
+static uint32_t optimal_bytes(const struct virtio_device *device, const struct config_copy *copy,
+                              uint32_t logical)
+{
+    bool has_optimum =
+        virtio_has_feature(device, VIRTIO_BLK_F_TOPOLOGY) && copy->opt_io_size <= MIB(64) / logical;
+    return has_optimum ? copy->opt_io_size * logical : 0;
 }
 
 /* Data buffers of a request: as many as the device takes and as a chain of the ring holds beside header and
@@ -116,7 +126,10 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
         .max_segments = max_segments(device, copy, queue_size),
         .max_segment_bytes = has_size_max ? copy->size_max : (uint32_t)MIB(4),
         .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
+        .optimal_bytes = optimal_bytes(device, copy, logical),
+        .has_lifetime = virtio_has_feature(device, VIRTIO_BLK_F_LIFETIME),
     };
+    virtio_blk_range_limits(device, &disk->limits);
     return needs_bounce ? check_bounce(device, logical) : 0;
 }
 
@@ -153,6 +166,7 @@ static void config_changed(struct virtio_device *device)
 
 void virtio_blk_ready(struct virtio_blk *disk)
 {
+    virtio_blk_cache_restore(disk);
     virtio_device_ready(disk->device);
     work_queue(&disk->config_work);
 }
@@ -217,6 +231,7 @@ static const struct block_device_ops ops = {
     .poll = virtio_blk_poll,
     .set_polling = virtio_blk_set_polling,
     .reset = virtio_blk_reset,
+    .set_writeback = virtio_blk_set_writeback,
     .late = virtio_blk_late,
     .raw = virtio_blk_raw,
     .describe = describe,
@@ -247,7 +262,7 @@ static void log_disk(const struct virtio_blk *disk)
     log_info(name, "%llu sectors (%llu MiB), blocks of %u bytes, at most %u segments and %u in flight%s%s",
              (unsigned long long)sectors, (unsigned long long)(sectors >> 11),
              disk->limits.logical_block_bytes, disk->limits.max_segments, disk->limits.depth,
-             disk->is_read_only ? ", read-only" : "", disk->has_flush ? ", with flush" : "");
+             disk->is_read_only ? ", read-only" : "", disk->is_writeback ? ", with flush" : "");
 }
 
 static int register_disk(struct virtio_blk *disk, const struct config_copy *copy)
@@ -260,7 +275,7 @@ static int register_disk(struct virtio_blk *disk, const struct config_copy *copy
         .sectors = usable_sectors(disk, copy),
         .limits = disk->limits,
         .is_read_only = disk->is_read_only,
-        .has_flush = disk->has_flush,
+        .has_flush = disk->is_writeback,
     };
     struct block_device *block;
     int error = block_device_register(&config, &block);
@@ -278,7 +293,7 @@ static int configure(struct virtio_blk *disk, struct config_copy *copy, uint32_t
     struct virtio_device *device = disk->device;
     virtio_config_snapshot(device, read_config, copy, sizeof(*copy));
     disk->is_read_only = virtio_has_feature(device, VIRTIO_BLK_F_RO);
-    disk->has_flush = virtio_has_feature(device, VIRTIO_BLK_F_FLUSH);
+    virtio_blk_cache_init(disk);
     disk->device_queues = virtio_has_feature(device, VIRTIO_BLK_F_MQ) ? MAX(copy->num_queues, 1u) : 1;
     disk->queue_count = virtio_blk_count_queues(device, disk->device_queues, queue_size);
     return set_limits(disk, copy, queue_size);

@@ -3,7 +3,7 @@
  * (the device does not care where one ends and the next begins, virtio 1.2, 2.7.4):
  *
  *     read    slot header -> device      | bounce: data, then status <- device
- *     write   bounce: header, then data  | slot status <- device
+ *     write   bounce: header, then data  | slot status <- device    (data: or a range)
  *     flush   slot header -> device      | slot status <- device
  *
  * One bounce buffer an id. All with the ring locked; any context. Slow, and meant to be: it makes the
@@ -40,7 +40,17 @@ static uint32_t copy(const struct block_request *request, uint8_t *flat, bool is
 
 static bool is_input(const struct block_request *request)
 {
-    return request->operation == BLOCK_READ || request->operation == BLOCK_GET_ID;
+    return request->operation == BLOCK_READ || request->operation == BLOCK_GET_ID ||
+           request->operation == BLOCK_GET_LIFETIME;
+}
+
+/* What the device reads behind the header; its bytes. */
+static uint32_t put_output(uint8_t *flat, const struct block_request *request)
+{
+    if (!block_is_range(request->operation))
+        return copy(request, flat, true);
+    virtio_blk_fill_range((struct virtio_blk_range *)(void *)flat, request);
+    return sizeof(struct virtio_blk_range);
 }
 
 int virtio_blk_bounce_send(struct virtio_blk_queue *queue, struct block_request *request)
@@ -62,11 +72,11 @@ int virtio_blk_bounce_send(struct virtio_blk_queue *queue, struct block_request 
         bounce[bytes] = VIRTIO_BLK_STATUS_PRESET;
         buffers[1].address = dma_address(bounce);
         buffers[1].bytes = bytes + 1;
-    } else if (request->operation == BLOCK_WRITE) {
+    } else if (request->operation != BLOCK_FLUSH) {
         memcpy(bounce, &slot->header, sizeof(slot->header));
         buffers[0].address = dma_address(bounce);
         buffers[0].bytes =
-            (uint32_t)sizeof(slot->header) + copy(request, bounce + sizeof(slot->header), true);
+            (uint32_t)sizeof(slot->header) + put_output(bounce + sizeof(slot->header), request);
     }
     return virtqueue_add(queue->ring, 1, 1, buffers[1].bytes, request);
 }

@@ -3,6 +3,8 @@
  *     virtio_blk.c        finding, configuration, registration, what people ask
  *     virtio_blk_queue.c  the path of a request, both ways
  *     virtio_blk_setup.c  how many queues, and their memory
+ *     virtio_blk_range.c  requests with a range instead of data
+ *     virtio_blk_cache.c  the write cache's mode
  *     virtio_blk_bounce.c requests on a ring of two descriptors
  *     virtio_blk_reset.c  reset and replay
  *     virtio_blk_raw.c    mode=raw
@@ -60,7 +62,7 @@ struct virtio_blk_raw;
 /* Lock legend: I constant after probe; q the ring's lock; m disk->mutex. Two cache lines each. */
 struct virtio_blk_queue {
     struct virtqueue *ring;          /* I */
-    struct virtio_blk_slot *slots;   /* I: one an id; shared with the device */
+    struct virtio_blk_slot *slots;   /* I: one an id, then a range each; shared with the device */
     uint64_t slots_dma;              /* I */
     uint8_t *bounce;                 /* I: NULL unless the ring is too short for a request */
     struct virtio_blk *disk;         /* I */
@@ -83,7 +85,8 @@ struct virtio_blk {
     struct virtio_blk_queue *queues;                /* I: queue_count of them */
     uint32_t queue_count, device_queues;            /* I: used, of so many */
     struct block_limits limits;                     /* I */
-    bool is_read_only, has_flush;                   /* I */
+    bool is_read_only, has_cache_mode;              /* I */
+    bool is_writeback;                              /* m: the cache's mode, as it is or shall be */
     struct mutex mutex;
     struct work config_work, reset_work;
     uint32_t resets;          /* m */
@@ -116,6 +119,19 @@ void virtio_blk_late(struct block_device *device);
 int virtio_blk_send(struct virtio_blk_queue *queue, struct block_request *request);
 /* Takes what the device completed; ring locked. */
 void virtio_blk_drain(struct virtio_blk_queue *queue, struct fifo *done);
+
+/* virtio_blk_range.c: the limits of those that the device has and that make sense; after one line, none. */
+void virtio_blk_range_limits(struct virtio_device *device, struct block_limits *limits);
+void virtio_blk_fill_range(struct virtio_blk_range *range, const struct block_request *request);
+/* The same into the memory of the chain `id`; its DMA address. Ring locked. */
+uint64_t virtio_blk_put_range(struct virtio_blk_queue *queue, uint32_t id,
+                              const struct block_request *request);
+
+/* virtio_blk_cache.c: what the cache does, while probing; the same mode again, after a reset and before
+ * DRIVER_OK (mutex held); and ops->set_writeback. */
+void virtio_blk_cache_init(struct virtio_blk *disk);
+void virtio_blk_cache_restore(struct virtio_blk *disk);
+int virtio_blk_set_writeback(struct block_device *block, bool is_writeback);
 
 /* virtio_blk_bounce.c */
 #define VIRTIO_BLK_BOUNCE_BYTES  32768u /* of data */

@@ -25,13 +25,18 @@ static const uint8_t types[] = {
     [BLOCK_WRITE] = VIRTIO_BLK_T_OUT,
     [BLOCK_FLUSH] = VIRTIO_BLK_T_FLUSH,
     [BLOCK_GET_ID] = VIRTIO_BLK_T_GET_ID,
+    [BLOCK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+    [BLOCK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
+    [BLOCK_SECURE_ERASE] = VIRTIO_BLK_T_SECURE_ERASE,
+    [BLOCK_GET_LIFETIME] = VIRTIO_BLK_T_GET_LIFETIME,
 };
+_Static_assert(ARRAY_SIZE(types) == BLOCK_OPERATIONS, "a type for each");
 
 void virtio_blk_fill_slot(struct virtio_blk_slot *slot, const struct block_request *request)
 {
     bool has_sector = request->operation == BLOCK_READ || request->operation == BLOCK_WRITE;
     slot->header.type = types[request->operation];
-    /* 5.2.6.1: a flush has sector 0. */
+    /* 5.2.6.1: a flush has sector 0; 5.2.6: so have all but reads and writes. */
     slot->header.sector = has_sector ? block_request_device_sector(request) : 0;
     slot->status = VIRTIO_BLK_STATUS_PRESET;
 }
@@ -55,6 +60,17 @@ static uint32_t map_segments(const struct virtqueue *ring, const struct block_re
     return count;
 }
 
+/* The same for any request, the `id`th. */
+static uint32_t map_data(struct virtio_blk_queue *queue, uint32_t id, const struct block_request *request,
+                         struct virtqueue_buffer *buffers, uint32_t *bytes)
+{
+    if (!block_is_range(request->operation))
+        return map_segments(queue->ring, request, buffers, bytes);
+    *bytes = sizeof(struct virtio_blk_range);
+    virtio_blk_set_buffer(buffers, virtio_blk_put_range(queue, id, request), *bytes);
+    return 1;
+}
+
 /* 0, or -EBUSY: all descriptors or none, so without room nothing has happened. */
 static noinline int send_shaped(struct virtio_blk_queue *queue, struct block_request *request)
 {
@@ -62,11 +78,11 @@ static noinline int send_shaped(struct virtio_blk_queue *queue, struct block_req
     struct virtqueue_buffer *buffers = virtqueue_buffers(ring);
     uint32_t id = virtqueue_next_id(ring), bytes;
     uint64_t slot_dma = queue->slots_dma + id * sizeof(struct virtio_blk_slot);
-    uint32_t data = map_segments(ring, request, buffers + 1, &bytes);
+    uint32_t data = map_data(queue, id, request, buffers + 1, &bytes);
     virtio_blk_fill_slot(&queue->slots[id], request);
     virtio_blk_set_buffer(&buffers[0], slot_dma, sizeof(struct virtio_blk_req_header));
     virtio_blk_set_buffer(&buffers[1 + data], slot_dma + offsetof(struct virtio_blk_slot, status), 1);
-    if (request->operation == BLOCK_WRITE)
+    if (request->operation == BLOCK_WRITE || block_is_range(request->operation))
         return virtqueue_add(ring, 1 + data, 1, 1, request);
     return virtqueue_add(ring, 1, 1 + data, bytes + 1, request);
 }

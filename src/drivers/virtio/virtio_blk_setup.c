@@ -26,7 +26,7 @@ static int allocate_queue(struct virtio_blk_queue *queue, struct virtio_blk *dis
     bool needs_bounce = queue_size == 2;
     queue->disk = disk;
     fifo_init(&queue->replays);
-    queue->slots = heap_alloc_zeroed(queue_size * sizeof(*queue->slots));
+    queue->slots = heap_alloc_zeroed(queue_size * (sizeof(*queue->slots) + sizeof(struct virtio_blk_range)));
     if (needs_bounce)
         queue->bounce = heap_alloc_zeroed((size_t)queue_size * VIRTIO_BLK_BOUNCE_STRIDE);
     if (!queue->slots || (needs_bounce && !queue->bounce))
