@@ -35,17 +35,15 @@ static int read_pattern(int argc, char **argv, struct bench_config *config)
         const char *name;
         bool is_random;
         uint32_t read_share;
-    } patterns[] = {{"read", false, 65536},     {"randread", true, 65536}, {"write", false, 0},
-                    {"randwrite", true, 0},     {"randrw", true, 32768},   {"rw", false, 32768},
-                    {"readwrite", false, 32768}};
+        bool is_trim;
+    } patterns[] = {
+        {"read", false, 65536, false},      {"randread", true, 65536, false}, {"write", false, 0, false},
+        {"randwrite", true, 0, false},      {"randrw", true, 32768, false},   {"rw", false, 32768, false},
+        {"readwrite", false, 32768, false}, {"trim", false, 0, true},         {"randtrim", true, 0, true}};
     const char *name = shell_option(argc, argv, "rw");
     uint64_t percent = 50;
     if (!name)
         name = "randread";
-    if (strcmp(name, "trim") == 0) {
-        console_printf("iobench: rw=trim: the block layer has no discard\n");
-        return -EOPNOTSUPP;
-    }
     if (shell_option_u64(argc, argv, "rwmixread", 0, 100, &percent))
         return -EINVAL;
     for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
@@ -53,11 +51,12 @@ static int read_pattern(int argc, char **argv, struct bench_config *config)
             continue;
         config->is_random = patterns[i].is_random;
         config->read_share = patterns[i].read_share;
+        config->is_trim = patterns[i].is_trim;
         if (config->read_share == 32768)
             config->read_share = (uint32_t)(percent * 65536 / 100);
         return 0;
     }
-    return refuse("rw", name, "not one of read, write, randread, randwrite, rw, randrw");
+    return refuse("rw", name, "not one of read, write, randread, randwrite, rw, randrw, trim, randtrim");
 }
 
 static int read_mode(int argc, char **argv, struct bench_config *config)
@@ -75,9 +74,23 @@ static int read_mode(int argc, char **argv, struct bench_config *config)
         return -EOPNOTSUPP;
     }
     if (config->mode == BENCH_RAW &&
-        (config->jobs != 1 || (config->read_share != 0 && config->read_share != 65536) || config->verify ||
-         config->fsync_every > 0))
+        (config->jobs != 1 || (config->read_share != 0 && config->read_share != 65536) || config->is_trim ||
+         config->verify || config->fsync_every > 0))
         return refuse("mode", name, "needs numjobs=1 and plain reads or writes");
+    return 0;
+}
+
+/* A discard has no data to verify, and a flush says nothing of it. */
+static int check_trim(const struct bench_config *config)
+{
+    if (!config->is_trim)
+        return 0;
+    if (block_device_limits(config->device)->discard.max_sectors == 0) {
+        console_printf("iobench: rw=trim: %s has no discard\n", block_device_name(config->device));
+        return -EOPNOTSUPP;
+    }
+    if (config->verify || config->fsync_every > 0)
+        return refuse("rw", "trim", "without verify= and fsync=");
     return 0;
 }
 
@@ -247,6 +260,8 @@ static int read_config(int argc, char **argv, struct bench_config *config)
     if (!error)
         error = read_mode(argc, argv, config);
     if (!error)
+        error = check_trim(config);
+    if (!error)
         error = read_range(argc, argv, config);
     return error ? error : check_writable(argc, argv, config);
 }
@@ -307,7 +322,8 @@ SHELL_COMMAND(
     iobench, "dev=NAME [rw=...] [bs=4k] [iodepth=1] [numjobs=1] [KEY=VALUE...] [--json]",
     "measure block I/O, with fio's option names", iobench_run,
     "  name=x          names the job\n"
-    "  rw=             read write rw randread randwrite randrw (default randread); writing destroys data!\n"
+    "  rw=             read write rw randread randwrite randrw trim randtrim (default randread);\n"
+    "                  all but reading destroys data!\n"
     "  rwmixread=50    percent of reads in rw and randrw\n"
     "  bs=4k           bytes an I/O;  size=, offset=: the range (default: the whole device)\n"
     "  iodepth=1       I/Os in flight a thread;  numjobs=1: threads\n"

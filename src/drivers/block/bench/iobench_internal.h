@@ -19,7 +19,7 @@ struct bench_config {
     char name[BENCH_NAME_BYTES];
     struct block_device *device;
     enum bench_mode mode;
-    bool is_random, is_json, verify;
+    bool is_random, is_trim, is_json, verify;
     uint32_t read_share; /* of 65536: 65536 only reads, 0 only writes */
     uint32_t block_bytes, depth, jobs;
     uint32_t batch;                /* I/Os that must be done before the thread wakes */

@@ -18,6 +18,8 @@ uint64_t bench_per_second(uint64_t count, uint64_t ns)
 
 static const char *pattern_name(const struct bench_config *config)
 {
+    if (config->is_trim)
+        return config->is_random ? "randtrim" : "trim";
     if (config->read_share == 65536)
         return config->is_random ? "randread" : "read";
     if (config->read_share == 0)

@@ -301,6 +301,12 @@ static void set_range(struct bench_worker *worker, uint32_t index)
 static int init_slot(struct bench_worker *worker, struct block_request *request)
 {
     const struct bench_config *config = worker->config;
+    if (config->is_trim) {
+        block_request_init_range(request, config->device, BLOCK_DISCARD, 0, worker->block_sectors,
+                                 block_group_done);
+        request->owner = &worker->group;
+        return 0;
+    }
     void *data = page_alloc_zeroed(page_order_for(config->block_bytes));
     if (!data)
         return -ENOMEM;

@@ -51,6 +51,21 @@ static bool is_bad(const struct block_request *leader, uint64_t first_sector)
     return bad >= first_sector && bad - first_sector < leader->total_sectors;
 }
 
+/* After a discard all bits are set; or, as a lie, a neighbour's block is read. */
+static void serve_range(const struct block_request *leader, uint64_t first_byte)
+{
+    uint32_t bytes = block_request_device_bytes(leader);
+    bool is_zero = leader->operation == BLOCK_WRITE_ZEROES;
+    if (is_zero && is_time_for(BENCH_LIE_NO_ZEROES))
+        return;
+    memset(disk.bytes + first_byte, is_zero ? 0 : 0xff, bytes);
+    if (!is_zero && is_time_for(BENCH_LIE_FOREIGN_DISCARD))
+        memmove(disk.bytes + first_byte,
+                disk.bytes + (first_byte >= BENCH_DEVICE_BYTES / 2 ? 0 : BENCH_DEVICE_BYTES / 2), bytes);
+    if (!is_zero && is_time_for(BENCH_LIE_LONG_DISCARD) && first_byte + bytes < BENCH_DEVICE_BYTES)
+        memset(disk.bytes + first_byte + bytes, 0xff, BLOCK_SECTOR_BYTES);
+}
+
 static enum block_status serve(struct block_request *leader)
 {
     uint64_t first_byte = block_request_device_sector(leader) << BLOCK_SECTOR_SHIFT;
@@ -69,6 +84,8 @@ static enum block_status serve(struct block_request *leader)
         if (is_time_for(BENCH_LIE_MISDIRECTED_WRITE))
             copy(leader, true,
                  first_byte >= BENCH_DEVICE_BYTES / 2 ? 0 : first_byte + BENCH_DEVICE_BYTES / 2);
+    } else if (block_is_range(leader->operation)) {
+        serve_range(leader, first_byte);
     }
     return BLOCK_OK;
 }
@@ -98,7 +115,9 @@ const char *bench_device_get(void)
                                                         .depth = 8,
                                                         .max_segments = 4,
                                                         .max_segment_bytes = 65536,
-                                                        .max_sectors = 64},
+                                                        .max_sectors = 64,
+                                                        .discard = {24, 8},
+                                                        .write_zeroes = {40, 1}},
                                              .has_flush = true};
         disk.bytes = heap_alloc_zeroed(BENCH_DEVICE_BYTES);
         if (!disk.bytes || block_device_register(&config, &disk.device))

@@ -14,6 +14,9 @@ enum bench_lie {
     BENCH_LIE_LOST_WRITE,        /* a write says OK and stores nothing */
     BENCH_LIE_FLIPPED_BIT,       /* in the last byte of the first sector written */
     BENCH_LIE_MISDIRECTED_WRITE, /* also lands half the disk away */
+    BENCH_LIE_NO_ZEROES,         /* write zeroes says OK and stores nothing */
+    BENCH_LIE_FOREIGN_DISCARD,   /* what is read after a discard is a block half the disk away */
+    BENCH_LIE_LONG_DISCARD,      /* a sector too many is discarded */
 };
 
 /* Its name, honest again: NULL without memory. */

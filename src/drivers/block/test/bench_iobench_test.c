@@ -19,7 +19,8 @@ static int run(const char *format, ...)
 
 KTEST(iobench_runs_every_pattern, KTEST_FAST)
 {
-    static const char *const patterns[] = {"read", "write", "randread", "randwrite", "rw", "randrw"};
+    static const char *const patterns[] = {"read", "write",  "randread", "randwrite",
+                                           "rw",   "randrw", "trim",     "randtrim"};
     const char *device = bench_device_get();
     for (size_t i = 0; i < ARRAY_SIZE(patterns); i++) {
         ktest_expect_equal(run("iobench dev=%s rw=%s number_ios=50 warmup=10", device, patterns[i]), 0);
@@ -75,6 +76,7 @@ KTEST(iobench_refuses_bad_options, KTEST_FAST)
     ktest_expect_equal(run("iobench dev=%s verify=md5", device), -EINVAL);
     ktest_expect_equal(run("iobench dev=%s mode=warp", device), -EINVAL);
     ktest_expect_equal(run("iobench dev=%s mode=raw", device), -EOPNOTSUPP);
-    ktest_expect_equal(run("iobench dev=%s rw=trim", device), -EOPNOTSUPP);
+    ktest_expect_equal(run("iobench dev=%s rw=trim fsync=1", device), -EINVAL);
+    ktest_expect_equal(run("iobench dev=%s rw=trim verify=crc32c", device), -EINVAL);
     ktest_expect_equal(run("iobench file=/x"), -EOPNOTSUPP);
 }
