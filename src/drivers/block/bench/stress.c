@@ -31,6 +31,8 @@ static struct stress_counts sum_counts(const struct stress *stress)
         sum.reads += counts->reads;
         sum.writes += counts->writes;
         sum.flushes += counts->flushes;
+        sum.discards += counts->discards;
+        sum.zeroes += counts->zeroes;
         sum.retried += counts->retried;
         sum.failed += counts->failed;
         sum.verified += counts->verified;
@@ -167,6 +169,7 @@ static void print_json(const struct stress *stress, const struct stress_counts *
                    block_device_name(stress->config.device));
     shell_line_add(&line, ",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"verified\":%llu,\"wrong\":%llu",
                    ULL(sum->reads), ULL(sum->writes), ULL(sum->flushes), ULL(sum->verified), ULL(sum->wrong));
+    shell_line_add(&line, ",\"discards\":%llu,\"write_zeroes\":%llu", ULL(sum->discards), ULL(sum->zeroes));
     shell_line_add(&line, ",\"errors\":%llu,\"retried\":%llu,\"resets\":%llu,\"runtime_ns\":%llu}",
                    ULL(sum->failed), ULL(sum->retried), ULL(stress->resets), ULL(ns));
     shell_line_end(&line);
@@ -179,6 +182,7 @@ static void print_verdict(const struct stress *stress, const struct stress_count
     shell_line_add(&line, "stress: %s%s: %llu requests in %llu ms, %llu reads, %llu writes, %llu flushes",
                    fault ? "FAILED: " : "OK", fault ? fault : "", ULL(sum->completed),
                    ULL(ns / NSEC_PER_MSEC), ULL(sum->reads), ULL(sum->writes), ULL(sum->flushes));
+    shell_line_add(&line, ", %llu discards, %llu write zeroes", ULL(sum->discards), ULL(sum->zeroes));
     shell_line_add(&line, ", %llu blocks verified, %llu wrong, %llu failed, %llu retried, %llu resets",
                    ULL(sum->verified), ULL(sum->wrong), ULL(sum->failed), ULL(sum->retried),
                    ULL(stress->resets));
@@ -360,7 +364,10 @@ static int read_device(int argc, char **argv, struct stress_config *config)
         console_printf("stress: %s is mounted; force=1 overwrites it all the same\n", name);
         return -EBUSY;
     }
+    const struct block_limits *limits = block_device_limits(config->device);
     config->may_write = !block_device_is_read_only(config->device);
+    config->may_discard = config->may_write && limits->discard.max_sectors;
+    config->may_zero = config->may_write && limits->write_zeroes.max_sectors;
     if (!config->may_write)
         console_printf("stress: %s is read-only: reads without verification\n", name);
     return 0;
@@ -389,5 +396,6 @@ SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=1] [KEY=VAL
               "  bs=16k        the longest request; half are of 4 KiB\n"
               "  reset=1       resets the device now and then\n"
               "  force=1       even if the device is mounted\n"
+              "Reads, writes, flushes, and where the device has them discards and write zeroes.\n"
               "Every block says which device, sector and generation it is, and is checked when it is read.\n"
               "A read-only device is only read.");

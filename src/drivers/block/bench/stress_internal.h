@@ -21,6 +21,16 @@ struct stress_config {
     uint64_t runtime_ns; /* 0: until `ios` */
     uint32_t threads, depth, block_bytes_max;
     bool may_write, do_reset, is_json;
+    bool may_discard, may_zero; /* the device has it, and may be written */
+};
+
+/* What a unit must show when it is read. */
+enum stress_content {
+    STRESS_UNKNOWN,   /* anything: nothing has been done yet, or what was tried failed */
+    STRESS_WRITTEN,   /* the pattern of its generation */
+    STRESS_ZEROES,    /* after write zeroes */
+    STRESS_DISCARDED, /* no device promises anything (virtio 1.2, 5.2.6.1); but it is no block of another
+                         place */
 };
 
 /* ---- stress_range.c: the disk's part under test, in units of its logical block ---- */
@@ -32,7 +42,8 @@ struct stress_range {
     uint64_t first_sector;                    /* I */
     uint32_t unit_bytes, unit_sectors, units; /* I: `units` a multiple of STRESS_GROUP_UNITS or below it */
     uint64_t *claimed;                        /* a: a bit a unit, a word a group */
-    uint32_t *generations;                    /* u: 0: unknown content */
+    uint32_t *generations;                    /* u: of the last write, wrapping */
+    uint8_t *contents;                        /* u: enum stress_content */
 };
 must_check int stress_range_init(struct stress_range *range, const struct stress_config *config);
 void stress_range_fini(struct stress_range *range);
@@ -40,9 +51,12 @@ void stress_range_fini(struct stress_range *range);
 must_check bool stress_range_claim(struct stress_range *range, uint32_t first, uint32_t count);
 void stress_range_release(struct stress_range *range, uint32_t first, uint32_t count);
 /* By the claimer. Fill writes each unit's next generation into `data`; written makes that the expected one,
- * or, after a failure, unknown; check counts units that were verified and reports those that are wrong. */
+ * or, after a failure, unknown; became is for what has no data; check counts units that were verified and
+ * reports those that are wrong. */
 void stress_range_fill(const struct stress_range *range, uint32_t first, uint32_t count, void *data);
 void stress_range_written(struct stress_range *range, uint32_t first, uint32_t count, bool is_good);
+void stress_range_became(struct stress_range *range, uint32_t first, uint32_t count,
+                         enum stress_content content);
 /* How many are wrong; adds to `verified`. */
 uint32_t stress_range_check(const struct stress_range *range, uint32_t first, uint32_t count,
                             const void *data, uint64_t *verified);
@@ -54,7 +68,8 @@ must_check int stress_range_check_all(const struct stress_range *range, uint64_t
 /* ---- stress_worker.c ---- */
 
 struct stress_counts {
-    uint64_t submitted, completed, reads, writes, flushes, retried, failed, verified, wrong;
+    uint64_t submitted, completed, reads, writes, flushes, discards, zeroes;
+    uint64_t retried, failed, verified, wrong;
 };
 
 struct stress_slot {

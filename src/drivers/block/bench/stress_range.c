@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What each block under stress must hold: a generation a unit (a logical block), and a claim bit a unit, so
- * that no two requests in flight touch the same one. A claim is one compare-and-swap on the word of the
- * unit's group of 64. Thread context. */
+/* What each block under stress must hold: content and generation a unit (a logical block), and a claim bit a
+ * unit, so that no two requests in flight touch the same one. A claim is one compare-and-swap on the word of
+ * the unit's group of 64. Thread context. */
 #include "stress_internal.h"
 
 #include <kernel/base/assert.h>
@@ -34,13 +34,15 @@ int stress_range_init(struct stress_range *range, const struct stress_config *co
     write_once(reports, 0);
     range->claimed = heap_alloc_zeroed(group_count(range) * sizeof(uint64_t));
     range->generations = heap_alloc_zeroed(range->units * sizeof(uint32_t));
-    return range->claimed && range->generations ? 0 : -ENOMEM;
+    range->contents = heap_alloc_zeroed(range->units);
+    return range->claimed && range->generations && range->contents ? 0 : -ENOMEM;
 }
 
 void stress_range_fini(struct stress_range *range)
 {
     heap_free(range->claimed);
     heap_free(range->generations);
+    heap_free(range->contents);
 }
 
 static uint64_t mask_of(const struct stress_range *range, uint32_t first, uint32_t count)
@@ -69,12 +71,6 @@ void stress_range_release(struct stress_range *range, uint32_t first, uint32_t c
     assert((old & mask) == mask);
 }
 
-/* 0 stands for unknown content, so the number after the last is 1. */
-static uint32_t next_generation(uint32_t generation)
-{
-    return generation == UINT32_MAX ? 1 : generation + 1;
-}
-
 static uint64_t sector_of(const struct stress_range *range, uint32_t unit)
 {
     return range->first_sector + (uint64_t)unit * range->unit_sectors;
@@ -85,28 +81,58 @@ void stress_range_fill(const struct stress_range *range, uint32_t first, uint32_
     assert(read_once(range->claimed[first / STRESS_GROUP_UNITS]) & BIT(first % STRESS_GROUP_UNITS));
     for (uint32_t i = 0; i < count; i++)
         pattern_fill((uint8_t *)data + i * range->unit_bytes, range->unit_bytes, range->source,
-                     sector_of(range, first + i), next_generation(range->generations[first + i]));
+                     sector_of(range, first + i), range->generations[first + i] + 1);
 }
 
 void stress_range_written(struct stress_range *range, uint32_t first, uint32_t count, bool is_good)
 {
     for (uint32_t unit = first; unit < first + count; unit++)
-        range->generations[unit] = is_good ? next_generation(range->generations[unit]) : 0;
+        range->generations[unit]++;
+    stress_range_became(range, first, count, is_good ? STRESS_WRITTEN : STRESS_UNKNOWN);
+}
+
+void stress_range_became(struct stress_range *range, uint32_t first, uint32_t count,
+                         enum stress_content content)
+{
+    for (uint32_t unit = first; unit < first + count; unit++)
+        range->contents[unit] = (uint8_t)content;
 }
 
 static cold void report_wrong(const struct stress_range *range, uint32_t unit, const void *data,
-                              enum pattern_verdict verdict)
+                              const char *why)
 {
+    static const char *const contents[] = {"anything", "the pattern", "zeroes", "anything of its own"};
     const struct pattern_header *header = data;
     if (__atomic_fetch_add(&reports, 1, __ATOMIC_RELAXED) >= REPORTS_MAX)
         return;
     log_error("stress",
-              "%s: sector %llu: %s: expected generation %u; found magic %llx, source %s, sector %llu, "
+              "%s: sector %llu: %s: expected %s, generation %u; found magic %llx, source %s, sector %llu, "
               "generation %u",
-              block_device_name(range->device), (unsigned long long)sector_of(range, unit),
-              pattern_verdict_name(verdict), range->generations[unit], (unsigned long long)header->magic,
+              block_device_name(range->device), (unsigned long long)sector_of(range, unit), why,
+              contents[range->contents[unit]], range->generations[unit], (unsigned long long)header->magic,
               header->source == range->source ? "ours" : "other", (unsigned long long)header->sector,
               header->generation);
+}
+
+static bool is_zero(const void *data, uint32_t bytes)
+{
+    const uint64_t *word = data;
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < bytes / sizeof(*word); i++)
+        bits |= word[i];
+    return bits == 0;
+}
+
+/* NULL: as it must be. */
+static const char *find_fault(const struct stress_range *range, uint32_t unit, const void *data)
+{
+    if (range->contents[unit] == STRESS_ZEROES)
+        return is_zero(data, range->unit_bytes) ? NULL : "no zeroes";
+    enum pattern_verdict verdict = pattern_check(data, range->unit_bytes, range->source,
+                                                 sector_of(range, unit), range->generations[unit]);
+    bool is_good =
+        range->contents[unit] == STRESS_DISCARDED ? verdict != PATTERN_WRONG_SECTOR : verdict == PATTERN_GOOD;
+    return is_good ? NULL : pattern_verdict_name(verdict);
 }
 
 uint32_t stress_range_check(const struct stress_range *range, uint32_t first, uint32_t count,
@@ -115,15 +141,14 @@ uint32_t stress_range_check(const struct stress_range *range, uint32_t first, ui
     const uint8_t *at = data;
     uint32_t wrong = 0;
     for (uint32_t unit = first; unit < first + count; unit++, at += range->unit_bytes) {
-        if (range->generations[unit] == 0)
+        if (range->contents[unit] == STRESS_UNKNOWN)
             continue;
-        enum pattern_verdict verdict = pattern_check(at, range->unit_bytes, range->source,
-                                                     sector_of(range, unit), range->generations[unit]);
-        ++*verified;
-        if (verdict == PATTERN_GOOD)
+        const char *why = find_fault(range, unit, at);
+        *verified += range->contents[unit] != STRESS_DISCARDED;
+        if (!why)
             continue;
         wrong++;
-        report_wrong(range, unit, at, verdict);
+        report_wrong(range, unit, at, why);
     }
     return wrong;
 }

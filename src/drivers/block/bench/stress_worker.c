@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* stress's threads: each makes its own repeatable sequence of reads, writes and flushes of many sizes,
- * scatter lists and offsets. Half of them sleep on each request, the others keep several in flight.
- * Thread context. */
+/* stress's threads: each makes its own repeatable sequence of reads, writes, flushes, discards and write
+ * zeroes of many sizes, scatter lists and offsets. Half of them sleep on each request, the others keep
+ * several in flight. Thread context. */
 #include "stress_internal.h"
 
 #include <kernel/base/assert.h>
@@ -13,6 +13,7 @@
 
 #define CLAIM_TRIES    16u
 #define FLUSH_ONE_IN   128u
+#define RANGE_BITS     5u /* one in 32 is a discard or writes zeroes */
 #define OFFSET_SECTORS 8u /* data begins at one of so many sectors of its buffer */
 #define FAILURE_LINES  4u
 
@@ -109,13 +110,41 @@ static void prepare_data(struct stress_worker *worker, struct stress_slot *slot,
         worker->counts.reads++;
 }
 
+/* Which range without data is next; BLOCK_OPERATIONS: none. */
+static enum block_operation choose_range(const struct stress_worker *worker, uint64_t *random)
+{
+    const struct stress_config *config = &worker->stress->config;
+    bool is_range = take_bits(random, RANGE_BITS) == 0, is_discard = take_bits(random, 1);
+    if (is_range && is_discard && config->may_discard)
+        return BLOCK_DISCARD;
+    return is_range && !is_discard && config->may_zero ? BLOCK_WRITE_ZEROES : BLOCK_OPERATIONS;
+}
+
+static void prepare_range(struct stress_worker *worker, struct stress_slot *slot,
+                          enum block_operation operation, uint64_t random)
+{
+    const struct stress_range *range = &worker->stress->range;
+    block_request_init_range(&slot->request, range->device, operation,
+                             range->first_sector + (uint64_t)slot->first * range->unit_sectors,
+                             slot->count * range->unit_sectors, block_group_done);
+    slot->request.owner = &worker->group;
+    slot->request.may_unmap = take_bits(&random, 1);
+    if (operation == BLOCK_DISCARD)
+        worker->counts.discards++;
+    else
+        worker->counts.zeroes++;
+}
+
 static void prepare(struct stress_worker *worker, struct stress_slot *slot)
 {
     uint64_t random = random_next(&worker->random);
     bool is_flush = take_bits(&random, 16) % FLUSH_ONE_IN == 0;
+    enum block_operation operation = choose_range(worker, &random);
     /* In a small range everything may be in flight: then it is a flush, which needs no block. */
     if (is_flush || !claim_somewhere(worker, slot, choose_count(worker, &random)))
         prepare_flush(worker, slot);
+    else if (operation != BLOCK_OPERATIONS)
+        prepare_range(worker, slot, operation, random);
     else
         prepare_data(worker, slot, random);
     worker->counts.submitted++;
@@ -135,6 +164,27 @@ static cold void count_failure(struct stress_worker *worker, const struct block_
                   (unsigned long long)request->sector, block_status_name(request->status));
 }
 
+/* The blocks of a completed request: what they hold now, or whether they held it. */
+static void judge(struct stress_worker *worker, const struct stress_slot *slot, bool is_good)
+{
+    struct stress_range *range = &worker->stress->range;
+    switch (slot->request.operation) {
+    case BLOCK_WRITE:
+        stress_range_written(range, slot->first, slot->count, is_good);
+        break;
+    case BLOCK_DISCARD:
+        stress_range_became(range, slot->first, slot->count, is_good ? STRESS_DISCARDED : STRESS_UNKNOWN);
+        break;
+    case BLOCK_WRITE_ZEROES:
+        stress_range_became(range, slot->first, slot->count, is_good ? STRESS_ZEROES : STRESS_UNKNOWN);
+        break;
+    default:
+        if (is_good) /* the segments are neighbours in one buffer */
+            worker->counts.wrong += stress_range_check(range, slot->first, slot->count,
+                                                       slot->segments[0].data, &worker->counts.verified);
+    }
+}
+
 /* Judges a completed request and gives its blocks back. */
 static void finish(struct stress_worker *worker, struct stress_slot *slot)
 {
@@ -144,13 +194,10 @@ static void finish(struct stress_worker *worker, struct stress_slot *slot)
     assert(slot->request.status != BLOCK_PENDING); /* R1: status before done */
     if (unlikely(!is_good))
         count_failure(worker, &slot->request);
-    if (slot->request.operation == BLOCK_WRITE)
-        stress_range_written(range, slot->first, slot->count, is_good);
-    else if (slot->count > 0 && is_good) /* the segments are neighbours in one buffer */
-        worker->counts.wrong += stress_range_check(range, slot->first, slot->count, slot->segments[0].data,
-                                                   &worker->counts.verified);
-    if (slot->count > 0)
+    if (slot->count > 0) {
+        judge(worker, slot, is_good);
         stress_range_release(range, slot->first, slot->count);
+    }
     write_once(worker->counts.completed, worker->counts.completed + 1);
 }
 

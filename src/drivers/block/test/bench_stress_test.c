@@ -27,9 +27,16 @@ KTEST(stress_notices_lies, KTEST_FAST)
 {
     static const enum bench_lie lies[] = {BENCH_LIE_READ_ERROR, BENCH_LIE_NOTHING_READ, BENCH_LIE_LOST_WRITE,
                                           BENCH_LIE_FLIPPED_BIT, BENCH_LIE_MISDIRECTED_WRITE};
+    static const enum bench_lie range_lies[] = {BENCH_LIE_NO_ZEROES, BENCH_LIE_FOREIGN_DISCARD,
+                                                BENCH_LIE_LONG_DISCARD};
     const char *device = bench_device_get();
     for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
         bench_device_lie(lies[i], 100);
+        ktest_expect_equal(run_stress(device, "ios=6000 threads=4"), -EIO);
+        ktest_expect(bench_device_has_lied());
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(range_lies); i++) {
+        bench_device_lie(range_lies[i], 4); /* there are fewer of these */
         ktest_expect_equal(run_stress(device, "ios=6000 threads=4"), -EIO);
         ktest_expect(bench_device_has_lied());
     }
