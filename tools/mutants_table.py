@@ -41,6 +41,8 @@ MODERN_TEST = "tests/host/transport_modern_test.c::"
 LEGACY_TEST = "tests/host/transport_pci_test.c::"
 MMIO_TEST = "tests/host/transport_mmio_test.c::"
 BLOCK_TEST = "tests/host/block_test.c::"
+RANGE_TEST = "tests/host/range_test.c::"
+BLK_RANGE_TEST = "tests/host/virtio_blk_range_test.c::"
 BCACHE_TEST = "tests/host/bcache_test.c::"
 SCHED_TEST = "src/kernel/test/sched_test.c::"
 SYNC_TEST = "src/kernel/test/sync_test.c::"
@@ -322,6 +324,10 @@ MUTANTS = [
     Mutant("refused-without-an-end", 36, BLOCK + "plug.c", "    block_finish(refused->head);", "", BLOCK_TEST + "test_refusals"),
     Mutant("unknown-operation-sent", 36, BLOCK + "plug.c", "    default:\n        refuse(request, BLOCK_UNSUPPORTED);", "    default:\n        break;",
            BLOCK_TEST + "test_refusals"),
+    Mutant("range-sent-to-who-has-it-not", 36, BLOCK + "plug.c", "operation)->max_sectors == 0)", "operation)->max_sectors == 1)",
+           RANGE_TEST + "test_refusals"),
+    Mutant("range-of-a-read-only-disk-sent", 36, BLOCK + "plug.c", "else if (request->device->is_read_only)\n        refuse(request, BLOCK_READ_ONLY);\n    else\n        block_range",
+           "else if (0)\n        refuse(request, BLOCK_READ_ONLY);\n    else\n        block_range", RANGE_TEST + "test_refusals"),
     Mutant("gone-without-an-end", 36, BLK_QUEUE, "    block_complete(queue->disk->block, &refused);", "", BLK_TEST + "test_gone"),
     Mutant("second-completion-unnoticed", 36, BLOCK + "queue.c", "    assert(request->phase == 1); /* R1: submitted",
            "    /* R1: submitted", BLOCK_TEST + "test_r1_is_asserted"),
@@ -329,10 +335,37 @@ MUTANTS = [
            CORE_TEST + "test_negotiation"),
     Mutant("flush-not-sent", 37, BLOCK + "plug.c", "if (!read_once(request->device->has_flush))", "if (request->device)",
            BLOCK_TEST + "test_flush"),
+    Mutant("cache-mode-forgotten-in-a-reset", 37, VIRTIO + "virtio_blk.c", "    virtio_blk_cache_restore(disk);\n", "",
+           BLK_RANGE_TEST + "test_cache_switch"),
+    Mutant("cache-mode-believed", 37, VIRTIO + "virtio_blk_cache.c", "    if (is_writeback == disk->is_writeback)\n        return;",
+           "    if (is_writeback != 2)\n        return;", BLK_RANGE_TEST + "test_cache_refused"),
+    Mutant("writethrough-without-a-flush", 37, BLOCK + "write_cache.c", "error = block_flush(device);", "error = 0;",
+           RANGE_TEST + "test_cache"),
+    Mutant("doubt-of-the-cache-overlooked", 37, BLOCK + "write_cache.c", "if (device->cache_doubts == which)", "if (which)",
+           RANGE_TEST + "test_cache"),
     Mutant("capacity-torn", 38, VIRTIO + "virtio.c", "return device->transport->config_generation(device) == before;",
            "return before != UINT32_MAX;", CORE_TEST + "test_limits"),
     Mutant("legacy-capacity-torn", 38, VIRTIO + "virtio.c", "return memcmp(first, copy, bytes) == 0;", "return true;",
            MMIO_TEST + "test_config"),
+    Mutant("range-limits-believed", 35, VIRTIO + "virtio_blk_range.c", "segments > 0 && sectors >= block_sectors &&", "sectors + 1 > 0 &&",
+           BLK_RANGE_TEST + "test_bad_limits"),
+    Mutant("range-alignment-ignored", 35, BLOCK + "segments.c", "% limit->alignment_sectors);", "% 1);", RANGE_TEST + "test_pieces"),
+    Mutant("ranges-merged", 35, BLOCK + "segments.c", "    request->shape = BLOCK_SHAPE_NO_MERGE;\n    request->total_segments = 0;",
+           "    request->shape = 0;\n    request->total_segments = 0;", RANGE_TEST + "test_no_merging"),
+    Mutant("discard-with-the-unmap-flag", 40, VIRTIO + "virtio_blk_range.c", "request->operation == BLOCK_WRITE_ZEROES && request->may_unmap",
+           "request->may_unmap", BLK_RANGE_TEST + "test_wire"),
+    Mutant("range-in-the-slots", 40, VIRTIO + "virtio_blk_range.c", "(queue->slots + queue->ring->size);", "(queue->slots + 0);",
+           BLK_RANGE_TEST + "test_wire"),
+    Mutant("range-in-the-header", 40, BLK_QUEUE, "bool has_sector = request->operation == BLOCK_READ || request->operation == BLOCK_WRITE;",
+           "bool has_sector = request->operation != BLOCK_FLUSH;", BLK_RANGE_TEST + "test_wire"),
+    Mutant("discard-of-whole-words", 40, BLOCK + "memdisk.c", "~mask_of(sector % 64, next - sector)", "mask_of(0, 0)",
+           "tests/host/memdisk_test.c::agrees_with_an_array"),
+    Mutant("stress-believes-zeroes", 40, BLOCK + "bench/stress_range.c", 'NULL : "no zeroes"', 'NULL : NULL',
+           "src/drivers/block/test/bench_stress_test.c::stress_notices_lies"),
+    Mutant("stress-believes-discards", 40, BLOCK + "bench/stress_range.c", "verdict != PATTERN_WRONG_SECTOR", "true",
+           "src/drivers/block/test/bench_stress_test.c::stress_notices_lies"),
+    Mutant("config-written-in-a-wrong-width", 33, VIRTIO + "transport_pci.c", "mmio_write8(pci->config + offset, (uint8_t)value);",
+           "mmio_write32(pci->config + offset, value);", MODERN_TEST + "test_config_write"),
     Mutant("pieces-all-at-the-first-sector", 40, BLOCK + "segments.c", "return leader->sector + (leader->sectors - leader->total_sectors);",
            "return leader->sector;", BLOCK_TEST + "test_traffic"),
     Mutant("merge-over-a-gap", 40, BLOCK + "merge.c", "leader->sector + leader->total_sectors == request->sector &&",

@@ -208,6 +208,7 @@ static inline void disk_start(uint32_t depth, uint16_t max_segments, uint32_t ma
                    .discard = disk_extras.discard,
                    .write_zeroes = disk_extras.write_zeroes,
                    .secure_erase = disk_extras.secure_erase,
+                   .optimal_bytes = disk_extras.optimal_bytes,
                    .has_lifetime = disk_extras.has_lifetime},
         .has_flush = true,
     };

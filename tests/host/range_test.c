@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Discard, write zeroes and secure erase in the block layer: cut by the device's limits, merged with nothing,
- * refused where they must be; the write cache's mode. */
+ * refused where they must be; the optimal length of transfers; the write cache's mode. */
 #include "block_machine.h"
 
 static const struct block_limits all = {
@@ -257,6 +257,22 @@ static void test_refusals(void)
     }
 }
 
+/* Whole transfers are cut at multiples of the optimum, where that fits into a request. */
+static void test_optimal_transfers(void)
+{
+    static const uint32_t optima[][2] = {{0, 32}, {6144, 24}, {16384, 32}, {1u << 20, 32}};
+    static uint8_t data[96 * BLOCK_SECTOR_BYTES];
+    for (size_t i = 0; i < ARRAY_SIZE(optima); i++) {
+        start(&(struct block_limits){.optimal_bytes = optima[i][0]});
+        disk.inspect = note_piece;
+        piece_count = 0;
+        check_equal(block_read(disk.device, 0, data, sizeof(data)), 0);
+        check_equal(piece_count, 96 / optima[i][1]);
+        for (uint32_t piece = 0; piece < piece_count; piece++)
+            check_equal(pieces[piece].sectors, optima[i][1]);
+    }
+}
+
 static void test_lifetime(void)
 {
     struct block_lifetime lifetime = {};
@@ -337,6 +353,7 @@ int main(void)
     test_no_merging();
     test_deadline();
     test_refusals();
+    test_optimal_transfers();
     test_lifetime();
     test_cache();
     return check_finish();

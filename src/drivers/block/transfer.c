@@ -24,6 +24,8 @@ static uint32_t chunk_bytes(const struct block_limits *limits)
     uint64_t bytes = MIN((uint64_t)limits->max_sectors << BLOCK_SECTOR_SHIFT,
                          (uint64_t)limits->max_segment_bytes * limits->max_segments);
     bytes = align_down(MIN(bytes, CHUNK_BYTES_MAX), limits->logical_block_bytes);
+    if (limits->optimal_bytes && limits->optimal_bytes <= bytes)
+        bytes -= bytes % limits->optimal_bytes;
     return (uint32_t)MAX(bytes, (uint64_t)limits->logical_block_bytes);
 }
 
