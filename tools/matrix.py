@@ -71,9 +71,9 @@ def complete(levels, order):
     return next(filter(None, tries), None)
 
 
-def shuffled(source):
-    """An order for `complete`: at random, the slowest last."""
-    return lambda factor: sorted(FACTORS[factor], key=lambda level: (level == SLOWEST, source.random()))
+def shuffled(source, last=None):
+    """An order for `complete`: at random, but for the level `last`."""
+    return lambda factor: sorted(FACTORS[factor], key=lambda level: (level == last, source.random()))
 
 
 # ---- Sets of boots ---------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def cover(boots, strength, limit, source, candidates=30):
             left.pop(covered, None)
     while left and len(boots) < limit:
         first = dict(next(iter(left)))
-        tries = [complete(first, shuffled(source)) for _ in range(candidates)]
+        tries = [complete(first, shuffled(source, last=SLOWEST)) for _ in range(candidates)]
         best = max(tries, key=lambda boot: sum(covered in left for covered in tuples_of(boot, strength)))
         boots.append(best)
         for covered in tuples_of(best, strength):

@@ -2,17 +2,22 @@
 """make stress: the long in-kernel stress over the device matrix, each boot verifying every block it reads; beside it
 the fuzzers of the rings, on the host.
 
-    stress.py [--minutes N]     a share of the time for each row; the first two rows do a million requests. All of the
-                                time for the fuzzers, one after the other
+    stress.py [--minutes N] [--seed N]     a share of the time for each row; the first two rows do a million requests,
+                                           the last ones are boots of tools/matrix.py at random, by the seed. All of
+                                           the time for the fuzzers, one after the other
 """
 import argparse
+import itertools
 import os
+import random
 import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
+import matrix
 from vm import Disk, Machine
 
 MILLION = "stress dev=vd0 ios=1000000 threads=64 seed=1"
@@ -27,6 +32,7 @@ ROWS = [  # name, Machine fields, device properties, command line, command (None
     ("packed ring of 100", {"smp": 2}, {"packed": True}, "virtio.queue_size=100", "reset=1"),
     ("debug build", {"smp": 2, "build": Path("build/debug")}, {}, "", None),
 ]
+BOOTS_AT_RANDOM = 12
 FUZZERS = ("fuzz-vring", "fuzz-vring_packed")
 
 
@@ -48,25 +54,47 @@ def finish_fuzzers(fuzzers, log):
     return int(status != 0)
 
 
+def machine_of(fields, device, cmdline, disk):
+    return Machine(disks=[Disk.file(disk, device)], cmdline=cmdline, **fields)
+
+
+def machines(seed):
+    """(name, disk -> Machine, command or None or "reset=1") of each row."""
+    for name, fields, device, cmdline, command in ROWS:
+        yield name, partial(machine_of, fields, device, cmdline), command
+    for boot in itertools.islice(matrix.at_random(seed), BOOTS_AT_RANDOM):
+        yield matrix.name(boot), partial(matrix.machine, boot), "reset=1"
+
+
+def run(name, make, command):
+    """0, or 1 when it went wrong."""
+    with tempfile.NamedTemporaryFile(prefix="umbra-stress-") as disk:
+        os.truncate(disk.name, 256 << 20)
+        machine = make(disk.name)
+        machine.commands = command
+        result = machine.run(7200)
+    verdict = [line for line in result.output.splitlines() if line.startswith("stress: ")]
+    print(f"{'ok' if result.ok else 'FAILED'}: {name}: {verdict[-1] if verdict else f'status {result.status}'}", flush=True)
+    if not result.ok:
+        print(result.output[-4000:])
+    return int(not result.ok)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    minutes = parser.parse_args().minutes
-    seconds = max(5, int(minutes * 60 / len(ROWS)))
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 16))
+    options = parser.parse_args()
+    minutes, seed = options.minutes, options.seed
+    seconds = max(5, int(minutes * 60 / (len(ROWS) + BOOTS_AT_RANDOM)))
     failed = 0
     log = tempfile.TemporaryFile(prefix="umbra-fuzz-")
     fuzzers = start_fuzzers(minutes, log)
-    for name, fields, device, cmdline, command in ROWS:
-        if command is None or command == "reset=1":
-            command = f"stress dev=vd0 seconds={seconds} threads=64 seed=1 " + (command or "")
-        with tempfile.NamedTemporaryFile(prefix="umbra-stress-") as disk:
-            os.truncate(disk.name, 256 << 20)
-            result = Machine(disks=[Disk.file(disk.name, device)], cmdline=cmdline, commands=command, **fields).run(7200)
-        verdict = [line for line in result.output.splitlines() if line.startswith("stress: ")]
-        print(f"{'ok' if result.ok else 'FAILED'}: {name}: {verdict[-1] if verdict else f'status {result.status}'}", flush=True)
-        if not result.ok:
-            failed += 1
-            print(result.output[-4000:])
+    print(f"--seed {seed}", flush=True)
+    for name, make, command in machines(seed):
+        if command != MILLION:
+            command = f"stress dev=vd0 seconds={seconds} threads=64 seed={seed} " + (command or "")
+        failed += run(name, make, command)
     return failed + finish_fuzzers(fuzzers, log)
 
 
