@@ -105,6 +105,12 @@ static inline void fd_push(struct fake_device *fd, uint32_t id, uint32_t bytes)
     *(volatile uint16_t *)&fd->used->idx = fd->used_idx;
 }
 
+/* A position that a doorbell tells is where the available chains end (2.9). */
+static inline bool fd_ends_at(const struct fake_device *fd, uint16_t position)
+{
+    return position == *(volatile uint16_t *)&fd->avail->idx;
+}
+
 /* Goes to sleep unless something came meanwhile (2.7.10): asks for a notification, then looks once more. */
 static inline bool fd_sleep(struct fake_device *fd)
 {

@@ -146,6 +146,15 @@ static inline void fd_push(struct fake_device *fd, uint32_t id, uint32_t bytes)
     fd->pushed++;
 }
 
+/* A position that a doorbell tells is where the available chains end (2.9). */
+static inline bool fd_ends_at(const struct fake_device *fd, uint16_t position)
+{
+    struct fd_position at = fd->avail;
+    for (uint32_t steps = 0; steps < fd->size && fd_is_available(fd, at); steps++)
+        at = fd_step(fd, at, 1);
+    return fd_names(at, position);
+}
+
 /* Goes to sleep unless something came meanwhile (2.8.10): asks for a notification, then looks once more. */
 static inline bool fd_sleep(struct fake_device *fd)
 {

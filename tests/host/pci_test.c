@@ -261,19 +261,30 @@ static void test_doorbell(void)
 {
     struct virtio_pci_regions regions = {.notify = {4, 0x3000, 0x1000}, .notify_multiplier = 4};
     uint32_t offset = 0;
-    check(virtio_pci_doorbell_offset(&regions, 3, &offset) && offset == 12);
-    check(virtio_pci_doorbell_offset(&regions, 1023, &offset) && offset == 4092);
-    check(!virtio_pci_doorbell_offset(&regions, 1024, &offset));
+    check(virtio_pci_doorbell_offset(&regions, 3, 2, &offset) && offset == 12);
+    check(virtio_pci_doorbell_offset(&regions, 1023, 2, &offset) && offset == 4092);
+    check(!virtio_pci_doorbell_offset(&regions, 1024, 2, &offset));
     regions.notify_multiplier = 0; /* one doorbell for all (hazard 28) */
-    check(virtio_pci_doorbell_offset(&regions, 0xffff, &offset) && offset == 0);
+    check(virtio_pci_doorbell_offset(&regions, 0xffff, 2, &offset) && offset == 0);
     regions.notify_multiplier = 0x80000000u; /* wraps in 32 bits */
-    check(!virtio_pci_doorbell_offset(&regions, 2, &offset));
+    check(!virtio_pci_doorbell_offset(&regions, 2, 2, &offset));
     regions.notify_multiplier = 3;
-    check(!virtio_pci_doorbell_offset(&regions, 1, &offset));
+    check(!virtio_pci_doorbell_offset(&regions, 1, 2, &offset));
     regions.notify_multiplier = 4;
     regions.notify.bytes = 2;
-    check(virtio_pci_doorbell_offset(&regions, 0, &offset) &&
-          !virtio_pci_doorbell_offset(&regions, 1, &offset));
+    check(virtio_pci_doorbell_offset(&regions, 0, 2, &offset) &&
+          !virtio_pci_doorbell_offset(&regions, 1, 2, &offset));
+    /* With data, twice as wide. */
+    check(!virtio_pci_doorbell_offset(&regions, 0, 4, &offset));
+    regions.notify.bytes = 8;
+    check(virtio_pci_doorbell_offset(&regions, 1, 4, &offset) && offset == 4);
+    check(!virtio_pci_doorbell_offset(&regions, 2, 4, &offset));
+    regions.notify_multiplier = 2;
+    check(virtio_pci_doorbell_offset(&regions, 1, 2, &offset) && offset == 2);
+    check(!virtio_pci_doorbell_offset(&regions, 1, 4, &offset));
+    regions.notify.offset = 0x3002;
+    check(!virtio_pci_doorbell_offset(&regions, 0, 4, &offset));
+    check(virtio_pci_doorbell_offset(&regions, 1, 4, &offset));
 }
 
 /* Any bytes at all: nothing but an answer. */

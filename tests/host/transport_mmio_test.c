@@ -139,6 +139,8 @@ static void write_register(uint32_t offset, uint32_t value)
     case VIRTIO_MMIO_QUEUE_NOTIFY:
         check(reg(VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_DRIVER_OK);
         note("notify=%u ", value);
+        if (d.accepted & BIT(VIRTIO_F_NOTIFICATION_DATA))
+            check(value == (uint32_t)t.fd.avail->idx << 16 && spin_is_locked(&t.device->queues[0]->lock));
         fd_notify(&t.fd);
         break;
     case VIRTIO_MMIO_INTERRUPT_ACK:
@@ -348,6 +350,24 @@ static void test_traffic(void)
         check(virtqueue_is_idle(device->queues[0]));
         stop(device);
     }
+}
+
+/* As far as once around the index that the doorbell tells. */
+static void test_notification_data(void)
+{
+    make(2);
+    d.offered |= BIT(VIRTIO_F_NOTIFICATION_DATA);
+    struct virtio_device *device = start();
+    check(d.accepted & BIT(VIRTIO_F_NOTIFICATION_DATA));
+    for (uint64_t token = 1; token < 66000; token++) {
+        history[0] = '\0';
+        send(token);
+        check_equal(serve(token), 1); /* or it was not notified */
+        raise(VIRTIO_MMIO_INTERRUPT_QUEUE);
+        check(irq_call(irq_of()));
+    }
+    check_equal(t.taken, 65999ull * 66000 / 2);
+    stop(device);
 }
 
 static void complete_another(void)
@@ -616,6 +636,7 @@ int main(void)
     lower_memory();
     test_order();
     test_traffic();
+    test_notification_data();
     test_interrupt();
     test_reset();
     test_config();

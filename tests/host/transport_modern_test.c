@@ -22,7 +22,10 @@ static struct {
     uint8_t isr, generation, status;
     uint32_t isr_reads;
     struct irq *entries[QUEUES + 2]; /* of the MSI-X table */
-    uint16_t doorbell;               /* as rung last */
+    uint16_t doorbell;               /* as rung last, with what, and with what held */
+    uint64_t doorbell_value;
+    uint32_t doorbell_bytes;
+    uint32_t rings_locked; /* a mask */
 } d;
 
 static uint8_t common[sizeof(struct virtio_pci_common_cfg)] aligned(8), isr_register[1], notify_registers[64];
@@ -54,6 +57,8 @@ static uint16_t take_vector(uint16_t entry)
     return d.vectors_refused >> entry & 1 ? NO_VECTOR : entry;
 }
 
+static void ring_doorbell(uint16_t offset, uint64_t value);
+
 static void after_write(volatile void *address, uint64_t value)
 {
     if (address == &REGISTER(driver_feature))
@@ -64,7 +69,7 @@ static void after_write(volatile void *address, uint64_t value)
         d.queue_vectors[REGISTER(queue_select)] = take_vector((uint16_t)value);
     if ((volatile uint8_t *)address >= notify_registers &&
         (volatile uint8_t *)address < notify_registers + 64)
-        d.doorbell = (uint16_t)((volatile uint8_t *)address - notify_registers);
+        ring_doorbell((uint16_t)((volatile uint8_t *)address - notify_registers), value);
 }
 
 /* ---- The kernel around it ---------------------------------------------------------------------------- */
@@ -171,8 +176,9 @@ void pci_disable_bus_master(struct pci_device *device)
     (void)device;
 }
 bool virtio_pci_doorbell_offset(const struct virtio_pci_regions *regions, uint16_t queue_notify_off,
-                                uint32_t *offset)
+                                uint32_t bytes, uint32_t *offset)
 {
+    d.doorbell_bytes = bytes;
     *offset = queue_notify_off * regions->notify_multiplier;
     return true;
 }
@@ -187,6 +193,21 @@ static struct virtqueue queues[QUEUES];
 static struct pci_device function = {.name = "00:03.0"};
 static struct virtio_pci pci;
 static unsigned drains[QUEUES], config_changes;
+
+static void ring_doorbell(uint16_t offset, uint64_t value)
+{
+    d.doorbell = offset;
+    d.doorbell_value = value;
+    for (uint32_t i = 0; i < QUEUES; i++)
+        d.rings_locked |= (uint32_t)spin_is_locked(&queues[i].lock) << i;
+}
+
+static uint16_t position_of(const struct virtqueue *queue)
+{
+    return (uint16_t)(0x8120 + queue->config.index);
+}
+
+static const struct virtqueue_ops ring_ops = {.position = position_of};
 
 static bool queue_interrupt(void *context)
 {
@@ -221,7 +242,7 @@ static void make(uint32_t vectors)
     pci.device = (struct virtio_device){.transport = &ops, .driver = &driver, .queue_count = QUEUES};
     for (uint32_t i = 0; i < QUEUES; i++) {
         d.queue_vectors[i] = NO_VECTOR;
-        queues[i] = (struct virtqueue){.device = &pci.device, .size = 32};
+        queues[i] = (struct virtqueue){.ops = &ring_ops, .device = &pci.device, .size = 32};
         queues[i].config.index = (uint16_t)i;
         queues[i].config.interrupt = queue_interrupt;
         pci.device.queues[i] = &queues[i];
@@ -278,11 +299,25 @@ static void test_queue(void)
           REGISTER(queue_device) == 0x3456789ab000ull);
     notify(&queues[1]);
     check_equal(d.doorbell, NOTIFY_OFF * 8);
-    check_equal(load_le16(notify_registers + NOTIFY_OFF * 8), 1);
+    check(d.doorbell_value == 1 && d.doorbell_bytes == 2 && d.rings_locked == 0);
     REGISTER(queue_size) = 16; /* it has become shorter than what was agreed on */
     check_equal(-queue_enable(&pci.device, &queues[1]), EIO);
     REGISTER(num_queues) = 1;
     check_equal(queue_size(&pci.device, 1), 0);
+}
+
+/* What is told is read and told in one piece, or one CPU may take back what another has told. */
+static void test_notification_data(void)
+{
+    make(2);
+    pci.device.features = BIT(VIRTIO_F_NOTIFICATION_DATA);
+    check_equal(queue_enable(&pci.device, &queues[1]), 0);
+    check_equal(d.doorbell_bytes, 4);
+    ops.notify_with_data(&queues[1]);
+    check_equal(d.doorbell, NOTIFY_OFF * 8);
+    check_equal(d.doorbell_value, 0x81210001);
+    check_equal(d.rings_locked, 1 << 1);
+    check(!spin_is_locked(&queues[1].lock));
 }
 
 /* Hazards 10, 11 and 13: with as many vectors as queues + 1, with fewer, and with a device that takes fewer
@@ -389,6 +424,7 @@ int main(void)
     host_mmio_write = after_write;
     test_features();
     test_queue();
+    test_notification_data();
     test_vectors();
     test_config_interrupt();
     test_reconnect();

@@ -109,6 +109,8 @@ static void run_traffic(uint32_t queues, uint32_t size, uint64_t offered, uint64
         check(!clients[i].is_busy); /* R1: each came back */
     virtio_blk_foreach_queue (disk, queue)
         check(queue->bad_statuses == 0 && queue->ring->gotten > 0);
+    check_equal(m.data_notifies, m.device.features >> VIRTIO_F_NOTIFICATION_DATA & 1 ? m.notifies : 0);
+    check_equal(m.wrong_positions, 0);
     stop(disk);
 }
 
@@ -117,6 +119,7 @@ static void run_traffics(uint32_t queues)
     static const uint32_t sizes[] = {RING_SIZES};
     for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
         run_traffic(queues, sizes[s], FEATURES, 3000);
+        run_traffic(queues, sizes[s], FEATURES | BIT(VIRTIO_F_NOTIFICATION_DATA), 3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_INDIRECT_DESC), 3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_EVENT_IDX), 3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_EVENT_IDX) & ~BIT(VIRTIO_F_INDIRECT_DESC),

@@ -35,7 +35,7 @@ static struct machine {
     uint32_t range_types[32], range_count;
     uint32_t generation, config_changes; /* the configuration changes under the reader, so many times */
     uint32_t queue_sizes[QUEUES];        /* 0: no such queue */
-    uint32_t enabled, connects, disconnects, notifies;
+    uint32_t enabled, connects, disconnects, notifies, data_notifies, wrong_positions;
     int connect_error;
     struct fake_device fds[QUEUES]; /* its side of each queue */
     struct held {
@@ -157,6 +157,14 @@ static inline void notify(struct virtqueue *queue)
     fd_notify(&m.fds[queue->config.index]);
 }
 
+static inline void notify_with_data(struct virtqueue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->lock);
+    m.data_notifies++;
+    m.wrong_positions += !fd_ends_at(&m.fds[queue->config.index], virtqueue_position(queue));
+    notify(queue);
+}
+
 static inline bool isolate(struct virtio_device *device)
 {
     (void)device;
@@ -184,6 +192,7 @@ static struct virtio_transport_ops transport = {
     .interrupts_disconnect = interrupts_disconnect,
     .queue_enable = queue_enable,
     .notify = notify,
+    .notify_with_data = notify_with_data,
     .isolate = isolate,
     .interrupt_text = interrupt_text,
 };

@@ -117,8 +117,10 @@ static void driver_send(struct traffic *t, uint64_t limit)
         t->in_flight[token] = 1;
         t->sent++;
     }
+    check(fd_ends_at(&t->fd, virtqueue_position(t->queue))); /* of what is published */
     if (virtqueue_kick_prepare(t->queue))
         fd_notify(&t->fd);
+    check(fd_ends_at(&t->fd, virtqueue_position(t->queue)));
 }
 
 static void driver_drain(struct traffic *t)

@@ -14,6 +14,7 @@
 
 #include "transport_legacy_internal.h"
 #include "transport_mmio_internal.h"
+#include "transport_modern_internal.h"
 
 /* Lock legend: I constant after probing; i written while the device is not ready. */
 struct virtio_mmio {
@@ -228,6 +229,7 @@ static const struct virtio_transport_ops modern_ops = {
     .interrupts_disconnect = interrupts_disconnect,
     .queue_enable = modern_queue_enable,
     .notify = notify,
+    .notify_with_data = virtio_notify_with_data,
     .isolate = isolate,
     .interrupt_text = interrupt_text,
 };

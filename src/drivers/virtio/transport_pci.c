@@ -11,6 +11,7 @@
 #include <kernel/log.h>
 #include <kernel/printf.h>
 
+#include "transport_modern_internal.h"
 #include "transport_pci_internal.h"
 
 #define COMMON(pci, field) ((pci)->common + offsetof(struct virtio_pci_common_cfg, field))
@@ -101,13 +102,14 @@ static int queue_enable(struct virtio_device *device, struct virtqueue *queue)
 {
     struct virtio_pci *pci = virtio_pci_of(device);
     uint32_t offset, device_size = queue_size(device, queue->config.index);
+    uint32_t doorbell_bytes = virtio_has_feature(device, VIRTIO_F_NOTIFICATION_DATA) ? 4 : 2;
     if (device_size < queue->size) {
         log_error(queue->config.name, "the device has %u entries now, not %u", device_size, queue->size);
         return -EIO;
     }
     uint16_t notify_off = mmio_read16(COMMON(pci, queue_notify_off));
-    if (!virtio_pci_doorbell_offset(&pci->regions, notify_off, &offset)) {
-        log_error(queue->config.name, "its doorbell, %u x %u, is outside the notification registers",
+    if (!virtio_pci_doorbell_offset(&pci->regions, notify_off, doorbell_bytes, &offset)) {
+        log_error(queue->config.name, "its doorbell, %u x %u, does not fit into the notification registers",
                   notify_off, pci->regions.notify_multiplier);
         return -EINVAL;
     }
@@ -145,6 +147,7 @@ static const struct virtio_transport_ops ops = {
     .interrupts_disconnect = virtio_pci_interrupts_disconnect,
     .queue_enable = queue_enable,
     .notify = notify,
+    .notify_with_data = virtio_notify_with_data,
     .isolate = virtio_pci_isolate,
     .interrupt_text = virtio_pci_interrupt_text,
 };

@@ -84,11 +84,11 @@ int virtio_pci_find_regions(const struct pci_device *pci, struct virtio_pci_regi
 }
 
 bool virtio_pci_doorbell_offset(const struct virtio_pci_regions *regions, uint16_t queue_notify_off,
-                                uint32_t *offset)
+                                uint32_t bytes, uint32_t *offset)
 {
     /* 4.1.4.4. A multiplier of 0 gives all queues one doorbell, told apart by the value written. */
     uint64_t at = (uint64_t)queue_notify_off * regions->notify_multiplier;
-    if (at + 2 > regions->notify.bytes || at % 2 != 0)
+    if (at + bytes > regions->notify.bytes || (regions->notify.offset + at) % bytes != 0)
         return false;
     *offset = (uint32_t)at;
     return true;

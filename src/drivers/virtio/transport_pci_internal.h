@@ -68,9 +68,10 @@ must_check int virtio_pci_legacy_start(struct virtio_pci *pci);
 /* Reads the device's capabilities. 0; -ENODEV: no modern interface; -EINVAL: one that cannot be used, in one
  * log line. */
 must_check int virtio_pci_find_regions(const struct pci_device *pci, struct virtio_pci_regions *regions);
-/* The offset of a queue's doorbell in the notify region; false when it is not inside. */
+/* The offset of a queue's doorbell, of `bytes`, in the notify region; false when it is not inside, or not
+ * aligned. */
 bool virtio_pci_doorbell_offset(const struct virtio_pci_regions *regions, uint16_t queue_notify_off,
-                                uint32_t *offset);
+                                uint32_t bytes, uint32_t *offset);
 
 /* transport ops, see there. */
 int virtio_pci_interrupts_connect(struct virtio_device *device);

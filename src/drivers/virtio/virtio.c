@@ -23,6 +23,8 @@ CMDLINE_KEY(virtio_queues, "virtio.queues", "N",
 CMDLINE_KEY(virtio_packed, "virtio.packed", "0/1", "accept the packed ring");
 CMDLINE_KEY(virtio_indirect, "virtio.indirect", "0/1", "accept indirect descriptors");
 CMDLINE_KEY(virtio_event_idx, "virtio.event_idx", "0/1", "accept the event index");
+CMDLINE_KEY(virtio_notification_data, "virtio.notification_data", "0/1",
+            "accept doorbells that tell how far the driver has come");
 CMDLINE_KEY(virtio_msix, "virtio.msix", "0/1", "use MSI-X; without it, interrupt pins");
 
 linker_set_declare(virtio_drivers, const struct virtio_driver);
@@ -33,6 +35,7 @@ struct virtio_settings virtio_settings = {
     .has_packed = true,
     .has_indirect = true,
     .has_event_idx = true,
+    .has_notification_data = true,
     .has_msix = true,
 };
 
@@ -49,6 +52,7 @@ void virtio_init(void)
     s->has_packed = cmdline_bool("virtio.packed", true);
     s->has_indirect = cmdline_bool("virtio.indirect", true);
     s->has_event_idx = cmdline_bool("virtio.event_idx", true);
+    s->has_notification_data = cmdline_bool("virtio.notification_data", true);
     s->has_msix = cmdline_bool("virtio.msix", true);
 }
 
@@ -251,9 +255,15 @@ static int create_queue(struct virtio_device *device, struct virtqueue_config *c
     int error = virtio_has_feature(device, VIRTIO_F_RING_PACKED)
                     ? vring_packed_create(config, &device->queues[index])
                     : vring_split_create(config, &device->queues[index]);
-    if (error == 0)
-        device->queues[index]->device = device;
-    return error;
+    if (error)
+        return error;
+    struct virtqueue *queue = device->queues[index];
+    queue->device = device;
+    queue->notify = virtio_has_feature(device, VIRTIO_F_NOTIFICATION_DATA)
+                        ? device->transport->notify_with_data
+                        : device->transport->notify;
+    assert(queue->notify);
+    return 0;
 }
 
 void virtio_device_destroy_queues(struct virtio_device *device)

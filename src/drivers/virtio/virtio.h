@@ -46,6 +46,8 @@ struct virtio_transport_ops {
     /* Tells the device where the queue is. */
     int (*queue_enable)(struct virtio_device *device, struct virtqueue *queue);
     void (*notify)(struct virtqueue *queue); /* any context */
+    /* The same with VIRTIO_F_NOTIFICATION_DATA. Not if it is_legacy. */
+    void (*notify_with_data)(struct virtqueue *queue);
     /* The device does not answer: cut it off from memory. False: nothing can. */
     bool (*isolate)(struct virtio_device *device);
     /* "MSI-X, vector 34 on CPU 0": how this queue interrupts. */
@@ -87,7 +89,7 @@ struct virtio_device {
 /* The command line's virtio.* keys. */
 struct virtio_settings {
     uint32_t queue_size, queues;
-    bool has_packed, has_indirect, has_event_idx, has_msix;
+    bool has_packed, has_indirect, has_event_idx, has_notification_data, has_msix;
 };
 extern struct virtio_settings virtio_settings;
 

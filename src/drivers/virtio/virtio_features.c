@@ -24,7 +24,7 @@ static const struct virtio_feature core_features[] = {
     {VIRTIO_F_IN_ORDER, false, "IN_ORDER"},
     {VIRTIO_F_ORDER_PLATFORM, true, "ORDER_PLATFORM"},
     {VIRTIO_F_SR_IOV, false, "SR_IOV"},
-    {VIRTIO_F_NOTIFICATION_DATA, false, "NOTIFICATION_DATA"},
+    {VIRTIO_F_NOTIFICATION_DATA, true, "NOTIFICATION_DATA"},
     {VIRTIO_F_NOTIF_CONFIG_DATA, false, "NOTIF_CONFIG_DATA"},
     {VIRTIO_F_RING_RESET, false, "RING_RESET"},
 };
@@ -47,6 +47,8 @@ uint64_t virtio_features_wanted(const struct virtio_driver *driver)
         wanted &= ~BIT(VIRTIO_F_INDIRECT_DESC);
     if (!virtio_settings.has_event_idx)
         wanted &= ~BIT(VIRTIO_F_EVENT_IDX);
+    if (!virtio_settings.has_notification_data)
+        wanted &= ~BIT(VIRTIO_F_NOTIFICATION_DATA);
     return wanted;
 }
 

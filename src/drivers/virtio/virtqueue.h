@@ -59,6 +59,7 @@ struct virtqueue_ops {
     const char *name; /* "split", "packed, indirect" */
     int (*add)(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
     bool (*kick_prepare)(struct virtqueue *queue);
+    uint16_t (*position)(const struct virtqueue *queue);
     struct virtqueue_used (*get)(struct virtqueue *queue);
     bool (*has_more)(const struct virtqueue *queue);
     void (*callbacks_disable)(struct virtqueue *queue);
@@ -93,11 +94,12 @@ struct virtqueue {
     struct virtqueue_buffer *buffers; /* I: where chains are built: a table an id, or one scratch array */
     uint32_t buffer_stride;           /* I: tables are so far apart; 0: one scratch array */
     bool is_broken;                   /* q */
-    volatile void *doorbell;          /* t */
-    struct virtio_device *device;     /* I: NULL in tests */
-    uint64_t kicks;                   /* q: times that kick_prepare asked for the doorbell */
-    uint64_t added, gotten;           /* q: chains published, and seen completed, since creation */
-    const char *broken_why;           /* q: NULL unless broken */
+    void (*notify)(struct virtqueue *queue); /* I: one of the transport's */
+    volatile void *doorbell;                 /* t */
+    struct virtio_device *device;            /* I: NULL in tests */
+    uint64_t kicks;                          /* q: times that kick_prepare asked for the doorbell */
+    uint64_t added, gotten;                  /* q: chains published, and seen completed, since creation */
+    const char *broken_why;                  /* q: NULL unless broken */
     phys_addr_t descriptor_area, driver_area, device_area; /* I: for the transport (4.1.4.3) */
     struct irq *irq;                                       /* t: its own vector, or NULL */
     struct virtqueue_config config;                        /* I */
@@ -148,8 +150,18 @@ static inline bool virtqueue_kick_prepare(struct virtqueue *queue)
     assert_spin_locked(&queue->lock);
     return queue->ops->kick_prepare(queue);
 }
-/* Rings the doorbell. No lock needed. */
-void virtqueue_notify(struct virtqueue *queue);
+/* How far the driver has come: where it will make the next chain available. In bit 15 the packed ring's wrap
+ * counter, or all 16 bits of a split ring's index (2.9). */
+static inline uint16_t virtqueue_position(const struct virtqueue *queue)
+{
+    assert_spin_locked(&queue->lock);
+    return queue->ops->position(queue);
+}
+/* Rings the doorbell, without the lock. */
+static inline void virtqueue_notify(struct virtqueue *queue)
+{
+    queue->notify(queue);
+}
 
 /* ---- Completions ------------------------------------------------------------------------------------ */
 

@@ -182,6 +182,12 @@ static bool packed_kick_prepare(struct virtqueue *queue)
     return virtqueue_is_traced() ? kick_traced(ring, first, must_notify) : must_notify;
 }
 
+static uint16_t packed_position(const struct virtqueue *queue)
+{
+    const struct packed_ring *ring = const_ring_of(queue);
+    return (uint16_t)((uint32_t)(ring->batch - ring->desc) + ring->batch_event);
+}
+
 /* ---- Completions ------------------------------------------------------------------------------------ */
 
 /* What the descriptor at used_at tells, in one read: what is checked is what is used. With flags that are not
@@ -350,6 +356,7 @@ const struct virtqueue_ops vring_packed_direct_ops = {
     .name = "packed",
     .add = direct_add,
     .kick_prepare = packed_kick_prepare,
+    .position = packed_position,
     .get = direct_get,
     .has_more = packed_has_more,
     .callbacks_disable = packed_callbacks_disable,
@@ -364,6 +371,7 @@ const struct virtqueue_ops vring_packed_indirect_ops = {
     .name = "packed, indirect",
     .add = indirect_add,
     .kick_prepare = packed_kick_prepare,
+    .position = packed_position,
     .get = indirect_get,
     .has_more = packed_has_more,
     .callbacks_disable = packed_callbacks_disable,

@@ -170,6 +170,11 @@ static bool split_kick_prepare(struct virtqueue *queue)
     return must_notify;
 }
 
+static uint16_t split_position(const struct virtqueue *queue)
+{
+    return (uint16_t)const_ring_of(queue)->avail_published;
+}
+
 /* ---- Completions ------------------------------------------------------------------------------------ */
 
 /* Reads used.idx; true when it tells of an element not taken yet. */
@@ -386,6 +391,7 @@ static const struct virtqueue_ops direct_ops = {
     .name = "split",
     .add = direct_add,
     .kick_prepare = split_kick_prepare,
+    .position = split_position,
     .get = direct_get,
     .has_more = split_has_more,
     .callbacks_disable = split_callbacks_disable,
@@ -400,6 +406,7 @@ static const struct virtqueue_ops indirect_ops = {
     .name = "split, indirect",
     .add = indirect_add,
     .kick_prepare = split_kick_prepare,
+    .position = split_position,
     .get = indirect_get,
     .has_more = split_has_more,
     .callbacks_disable = split_callbacks_disable,
