@@ -100,13 +100,21 @@ def resize(vm, megabytes):
     vm.qmp("block_resize", **{"node-name": "node0", "size": megabytes << 20})
 
 
+def wait_for_reads(vm, count):
+    """Until the disk has done so many more."""
+    def reads():
+        return vm.qmp("query-blockstats")[0]["stats"]["rd_operations"]
+    count += reads()
+    deadline = time.monotonic() + 60
+    while reads() < count:
+        assert time.monotonic() < deadline, vm.text
+
+
 def start_load(vm, arguments):
     """Types an iobench without end and waits until the disk is busy with it."""
     vm.wait_for(PROMPT)
     vm.type(f"iobench dev=vd0 bs=4k iodepth=32 numjobs=4 runtime=3600 warmup=0 --json {arguments}\r")
-    deadline = time.monotonic() + 60
-    while vm.qmp("query-blockstats")[0]["stats"]["rd_operations"] < 1000:
-        assert time.monotonic() < deadline, vm.text
+    wait_for_reads(vm, 1000)
 
 
 def finish_load(vm):

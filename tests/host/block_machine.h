@@ -28,11 +28,13 @@ static struct fake_disk {
     uint32_t room;        /* takes no more than so many at once */
     bool is_synchronous;  /* completes within submit */
     void (*before)(void); /* called at the start of submit: another CPU's doing */
-    void (*inspect)(const struct block_request *leader);  /* called for each that is taken */
-    uint64_t bad_sector;                                  /* what touches it fails; NO_SECTOR: none */
-    bool bad_flush;                                       /* flushes fail */
-    uint32_t submits, taken, writes, flushes, late_looks; /* writes, flushes: completed */
-    uint64_t stack_low, stack_high;                       /* addresses of submit's frames */
+    void (*inspect)(const struct block_request *leader); /* called for each that is taken */
+    uint64_t bad_sector;                                 /* what touches it fails; NO_SECTOR: none */
+    bool bad_flush;                                      /* flushes fail */
+    bool is_mended_by_looking;
+    uint32_t submits, taken, writes, flushes; /* writes, flushes: completed */
+    uint32_t late_looks, timeouts;
+    uint64_t stack_low, stack_high; /* addresses of submit's frames */
     uint8_t data[DISK_SECTORS * BLOCK_SECTOR_BYTES];
 } disk;
 
@@ -179,6 +181,14 @@ static void disk_late(struct block_device *device)
 {
     check(device == disk.device);
     disk.late_looks++;
+    if (disk.is_mended_by_looking)
+        disk_complete(disk.held_count);
+}
+
+static void disk_timed_out(struct block_device *device)
+{
+    check(device == disk.device && !spin_is_locked(&device->lock));
+    disk.timeouts++;
 }
 
 static bool disk_is_idle(struct block_device *device)
@@ -194,7 +204,7 @@ static inline void disk_start(uint32_t depth, uint16_t max_segments, uint32_t ma
                               uint32_t max_sectors)
 {
     static const struct block_device_ops ops = {
-        .submit = disk_submit, .late = disk_late, .is_idle = disk_is_idle};
+        .submit = disk_submit, .late = disk_late, .timed_out = disk_timed_out, .is_idle = disk_is_idle};
     const struct block_device_config config = {
         .prefix = "fd",
         .ops = &ops,
@@ -225,7 +235,8 @@ static inline void disk_expect_idle(void)
     struct block_stats stats;
     block_device_stats(disk.device, &stats);
     check(stats.queued == 0 && stats.in_flight == 0 && disk.held_count == 0);
-    check(disk.device->epoch_in_flight[0] == 0 && disk.device->epoch_in_flight[1] == 0);
+    for (uint32_t epoch = 0; epoch < BLOCK_EPOCHS; epoch++)
+        check_equal(disk.device->epoch_in_flight[epoch], 0);
     check_equal(stats.device_requests, disk.taken);
 }
 

@@ -230,6 +230,91 @@ static void test_watchdog(void)
     disk_complete(1);
 }
 
+static void pass_ticks(uint32_t count)
+{
+    for (; count > 0; count--)
+        disk.device->watchdog.expired(&disk.device->watchdog);
+}
+
+/* A request that stays: reset after the timeout, and after the next one, and not before. */
+static void test_timeout(void)
+{
+    static const uint64_t timeouts_ns[] = {BLOCK_LATE_NS, 2 * NSEC_PER_SEC, 30 * NSEC_PER_SEC};
+    for (size_t i = 0; i < ARRAY_SIZE(timeouts_ns); i++) {
+        uint32_t ticks = (uint32_t)(timeouts_ns[i] / BLOCK_LATE_NS);
+        disk_start(4, 64, 1u << 20, 2048);
+        check_equal(block_device_timeout(disk.device), 30 * NSEC_PER_SEC);
+        block_device_set_timeout(disk.device, timeouts_ns[i]);
+        submit_many(1);
+        pass_ticks(1); /* from here on it is old */
+        for (uint32_t round = 0; round < 3; round++) {
+            pass_ticks(ticks - 1);
+            check_equal(disk.timeouts, round);
+            pass_ticks(1);
+            check_equal(disk.timeouts, round + 1);
+        }
+        check_equal(disk.device->stats.timeouts, 3);
+        disk_complete(1);
+        pass_ticks(3 * ticks);
+        check_equal(disk.timeouts, 3);
+        disk_expect_idle();
+    }
+}
+
+/* The oldest request decides: that others come and go says nothing about it. */
+static void test_timeout_of_one_among_many(void)
+{
+    disk_start(4, 64, 1u << 20, 2048);
+    submit_many(1);
+    struct block_request *stuck = disk.held[0];
+    for (uint32_t tick = 0; tick < 61; tick++) {
+        check_equal(disk.timeouts, 0);
+        disk.held_count = 0; /* the others' turn */
+        block_request_init(&many[1], disk.device, BLOCK_READ, 1, many_data, BLOCK_SECTOR_BYTES, count_done);
+        block_submit(&many[1]);
+        disk_complete(1);
+        pass_ticks(1);
+    }
+    check_equal(disk.timeouts, 1);
+    disk.held[disk.held_count++] = stuck;
+    disk_complete(1);
+    disk_expect_idle();
+}
+
+/* Nor is a device reset that is mended by looking, or that may take its time, or that was not even asked. */
+static void test_no_timeout(void)
+{
+    disk_start(4, 64, 1u << 20, 2048);
+    block_device_set_timeout(disk.device, BLOCK_LATE_NS);
+    disk.is_mended_by_looking = true;
+    submit_many(1);
+    pass_ticks(2);
+    check(many_done == 1 && disk.late_looks == 1 && disk.timeouts == 0);
+    disk.is_mended_by_looking = false;
+
+    block_device_set_timeout(disk.device, 0);
+    submit_many(1);
+    pass_ticks(10000);
+    check(disk.late_looks > 9000 && disk.timeouts == 0);
+    disk_complete(1);
+
+    block_device_set_timeout(disk.device, BLOCK_LATE_NS);
+    uint32_t looks = disk.late_looks;
+    submit_many(1);
+    struct fifo held = FIFO_INIT(held);
+    fifo_push(&held, &disk.held[0]->node);
+    block_watchdog_suspend(disk.device, &held);
+    pass_ticks(100);
+    check(disk.late_looks == looks && disk.timeouts == 0);
+    block_watchdog_resume(disk.device, &held);
+    pass_ticks(1);
+    check_equal(disk.late_looks, looks);
+    pass_ticks(1);
+    check(disk.late_looks == looks + 1 && disk.timeouts == 1);
+    disk_complete(1);
+    disk_expect_idle();
+}
+
 /* ---- Completion within submit ------------------------------------------------------------------------- */
 
 #define CHAIN 20000u
@@ -460,6 +545,9 @@ int main(void)
     test_submit_and_wait();
     test_restart();
     test_watchdog();
+    test_timeout();
+    test_timeout_of_one_among_many();
+    test_no_timeout();
     test_no_recursion();
     test_group();
     test_refusals();

@@ -258,6 +258,8 @@ void block_device_stats(struct block_device *device, struct block_stats *stats)
     spin_unlock_irq(&device->lock, flags);
     if (block_device_ops(device)->counts)
         block_device_ops(device)->counts(device, &stats->kicks, &stats->interrupts);
+    if (block_device_ops(device)->recovery)
+        block_device_ops(device)->recovery(device, &stats->recovery);
 }
 
 void block_device_latency(struct block_device *device, uint64_t buckets[BLOCK_LATENCY_BUCKETS])
@@ -318,6 +320,7 @@ void block_init(void)
     const char *scheduler = cmdline_get("blk.sched");
     if (scheduler && block_scheduler_set_default(scheduler) != 0)
         log_warning("cmdline", "blk.sched='%s' is not one of none, deadline: ignored", scheduler);
+    block_watchdog_setup();
     cmdline_u64("ram0.size", MIB(1), GIB(1), &bytes);
     if (block_memdisk_create("ram", align_down(bytes, PAGE_BYTES), &ram0) != 0)
         log_error("block", "no memory for a RAM disk of %llu bytes", (unsigned long long)bytes);

@@ -90,7 +90,7 @@ struct block_request {
     uint8_t status;          /* enum block_status; valid in done */
     uint8_t phase;           /* 0: the owner's; 1: submitted (R1) */
     uint8_t shape;           /* BLOCK_SHAPE_*; 0: sent as it is */
-    uint8_t epoch;           /* which of the watchdog's two counts it is in */
+    uint8_t epoch;           /* which of the watchdog's counts it is in */
     uint16_t total_segments; /* what the device gets now: with the followers, or the piece's */
     uint16_t piece_first_segment; /* a request longer than the device takes goes down in pieces */
     uint64_t submitted_ns;        /* stamped when its plug is flushed */
@@ -204,6 +204,7 @@ struct block_limits {
 };
 
 struct block_raw_job;
+struct block_recovery;
 
 struct block_device_ops {
     /* Takes requests (merge leaders) from the front of `batch` as long as they fit, with one doorbell for
@@ -223,6 +224,10 @@ struct block_device_ops {
     /* Looks at the ring for a request that is late (lost interrupt or doorbell). Called by the watchdog when
      * something has been in flight for more than BLOCK_LATE_NS. Interrupt context. Optional. */
     void (*late)(struct block_device *device);
+    /* Something is in flight for longer than the device's timeout, and looking did not help: resets the
+     * device, from a thread; what was in flight is replayed a bounded number of times, or completes with a
+     * status. Interrupt context. Optional. */
+    void (*timed_out)(struct block_device *device);
     /* The bare device without this layer, for mode=raw; the queue is idle meanwhile. 0 or errno. Optional. */
     int (*raw)(struct block_device *device, struct block_raw_job *job);
     /* Prints transport and features (shell: features DEV). Optional. */
@@ -231,11 +236,14 @@ struct block_device_ops {
     void (*dump)(struct block_device *device);
     /* Doorbells and interrupts since boot. Optional. */
     void (*counts)(struct block_device *device, uint64_t *kicks, uint64_t *interrupts);
+    /* What had to be mended since boot. Optional. */
+    void (*recovery)(struct block_device *device, struct block_recovery *recovery);
     /* True when all of the driver's descriptors are free (R2); asserted when the queue is idle. Optional. */
     bool (*is_idle)(struct block_device *device);
 };
 
-#define BLOCK_LATE_NS (500 * NSEC_PER_MSEC)
+#define BLOCK_LATE_NS             (500 * NSEC_PER_MSEC)
+#define BLOCK_TIMEOUT_SECONDS_MAX 3600u
 
 struct block_raw_job {
     enum block_operation operation; /* READ or WRITE */
@@ -322,9 +330,23 @@ int block_device_reset(struct block_device *device);
  * Thread context. */
 must_check int block_device_set_writeback(struct block_device *device, bool is_writeback);
 
+/* How long a request may be in flight before the device is reset, in steps of BLOCK_LATE_NS; 0: for ever.
+ * Among younger ones that are stuck too, it may take twice as long. Any context. */
+void block_device_set_timeout(struct block_device *device, uint64_t ns);
+uint64_t block_device_timeout(const struct block_device *device);
+
 int block_status_to_error(uint8_t status);
 const char *block_status_name(uint8_t status);
 const char *block_operation_name(uint8_t operation);
+
+/* What a device did wrong, or seemed to. */
+struct block_recovery {
+    uint64_t interrupts_mended; /* completions that a late look found */
+    uint64_t doorbells_again;   /* rung by a late look: perhaps lost, perhaps the disk is only slow */
+    uint64_t resets;            /* whoever wanted them */
+    uint64_t replays;           /* requests sent again after one */
+    uint64_t given_up;          /* requests not sent again: they failed with RETRY or GONE */
+};
 
 struct block_stats {
     /* Completed requests by operation, before merging. */
@@ -332,7 +354,8 @@ struct block_stats {
     uint64_t errors;
     uint64_t merges, device_requests, batches; /* batches: calls of ops->submit that took something */
     uint64_t kicks, interrupts;                /* from ops->counts */
-    uint64_t late;                             /* watchdog looks */
+    uint64_t late, timeouts;                   /* the watchdog's looks, and the resets that it asked for */
+    struct block_recovery recovery;            /* from ops->recovery */
     uint32_t queued, in_flight, in_flight_max;
 };
 void block_device_stats(struct block_device *device, struct block_stats *stats);

@@ -21,6 +21,8 @@
 #define BLOCK_DEVICES_MAX  64u
 #define BLOCK_SECTORS_MAX  (1u << 22) /* of one merge: its bytes fit in 32 bits */
 #define BLOCK_DEADLINE_OPS 2u         /* reads; writes and ranges */
+#define BLOCK_EPOCH_HELD   2u         /* of a request that fault.c holds: the watchdog does not count it */
+#define BLOCK_EPOCHS       3u         /* 0 and 1 take turns: see watchdog.c */
 
 struct block_scheduler_ops;
 
@@ -52,14 +54,16 @@ struct block_device {
     void *driver;                       /* I */
 
     struct spinlock lock;
-    uint32_t in_flight;          /* q: requests (leaders) that the driver has */
-    uint32_t queued;             /* q: in `returned` and in the scheduler */
-    uint32_t epoch;              /* q: 0 or 1, written by the watchdog */
-    uint32_t epoch_in_flight[2]; /* q: in_flight, by the epoch of their dispatch */
-    uint32_t cache_doubts;       /* q: how often the cache's mode became uncertain, wrapping */
-    uint32_t drainers;           /* q: threads in block_device_drain */
-    bool is_watchdog_armed;      /* q */
-    struct fifo returned;        /* q: goes before the scheduler's: left by the driver, or pieces */
+    uint32_t in_flight;                     /* q: requests (leaders) that the driver has */
+    uint32_t queued;                        /* q: in `returned` and in the scheduler */
+    uint32_t epoch;                         /* q: 0 or 1, written by the watchdog */
+    uint32_t epoch_in_flight[BLOCK_EPOCHS]; /* q: in_flight, by request->epoch */
+    uint32_t late_ticks;                    /* q: in a row, of the watchdog */
+    uint32_t cache_doubts;                  /* q: how often the cache's mode became uncertain, wrapping */
+    uint64_t timeout_ns;                    /* a */
+    uint32_t drainers;                      /* q: threads in block_device_drain */
+    bool is_watchdog_armed;                 /* q */
+    struct fifo returned; /* q: goes before the scheduler's: left by the driver, or pieces */
     const struct block_scheduler_ops *scheduler; /* q */
     union {
         struct block_sched_none none;
@@ -146,6 +150,12 @@ void block_wait_done(struct block_request *request);
 /* watchdog.c */
 void block_watchdog_init(struct block_device *device);
 void block_watchdog_arm(struct block_device *device);
+/* For fault.c: requests in flight that no driver has yet are not late, however long it keeps them. From
+ * `resume` on they are as young as any. Any context. */
+void block_watchdog_suspend(struct block_device *device, struct fifo *requests);
+void block_watchdog_resume(struct block_device *device, struct fifo *requests);
+/* Reads the command line. */
+void block_watchdog_setup(void);
 
 /* memdisk.c. -ENOMEM when its pages cannot be had. */
 must_check int block_memdisk_create(const char *prefix, uint64_t bytes, struct block_device **device);

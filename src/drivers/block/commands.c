@@ -70,14 +70,32 @@ static void print_stats_json(const struct block_device *device, const struct blo
         "{\"name\":\"%s\",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"discards\":%llu,"
         "\"write_zeroes\":%llu,\"secure_erases\":%llu,\"errors\":%llu,\"merges\":%llu,"
         "\"device_requests\":%llu,\"batches\":%llu,\"kicks\":%llu,\"interrupts\":%llu,\"late\":%llu,"
-        "\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
+        "\"timeouts\":%llu,\"mended_interrupts\":%llu,\"repeated_doorbells\":%llu,\"resets\":%llu,"
+        "\"replays\":%llu,\"given_up\":%llu,\"queued\":%u,\"in_flight\":%u,\"in_flight_max\":%u}\n",
         block_device_name(device), (unsigned long long)s->ios[BLOCK_READ],
         (unsigned long long)s->ios[BLOCK_WRITE], (unsigned long long)s->ios[BLOCK_FLUSH],
         (unsigned long long)s->ios[BLOCK_DISCARD], (unsigned long long)s->ios[BLOCK_WRITE_ZEROES],
         (unsigned long long)s->ios[BLOCK_SECURE_ERASE], (unsigned long long)s->errors,
         (unsigned long long)s->merges, (unsigned long long)s->device_requests, (unsigned long long)s->batches,
         (unsigned long long)s->kicks, (unsigned long long)s->interrupts, (unsigned long long)s->late,
-        s->queued, s->in_flight, s->in_flight_max);
+        (unsigned long long)s->timeouts, (unsigned long long)s->recovery.interrupts_mended,
+        (unsigned long long)s->recovery.doorbells_again, (unsigned long long)s->recovery.resets,
+        (unsigned long long)s->recovery.replays, (unsigned long long)s->recovery.given_up, s->queued,
+        s->in_flight, s->in_flight_max);
+}
+
+/* Nothing, of a device with which nothing was ever wrong. */
+static void print_recovery(const struct block_stats *s)
+{
+    const struct block_recovery *r = &s->recovery;
+    if (s->late == 0 && r->resets == 0)
+        return;
+    console_printf("       late looks %llu, interrupts mended %llu, doorbells again %llu, timeouts %llu, "
+                   "resets %llu, requests replayed %llu, given up %llu\n",
+                   (unsigned long long)s->late, (unsigned long long)r->interrupts_mended,
+                   (unsigned long long)r->doorbells_again, (unsigned long long)s->timeouts,
+                   (unsigned long long)r->resets, (unsigned long long)r->replays,
+                   (unsigned long long)r->given_up);
 }
 
 static void print_ranges(const struct block_stats *s)
@@ -98,12 +116,20 @@ static void print_stats(const struct block_device *device, const struct block_st
                    (unsigned long long)s->errors);
     print_ranges(s);
     console_printf("       device requests %llu, merges %llu, batches %llu, doorbells %llu, interrupts %llu, "
-                   "late %llu, in "
-                   "flight %u (most %u), queued %u\n",
+                   "in flight %u (most %u), queued %u\n",
                    (unsigned long long)s->device_requests, (unsigned long long)s->merges,
                    (unsigned long long)s->batches, (unsigned long long)s->kicks,
-                   (unsigned long long)s->interrupts, (unsigned long long)s->late, s->in_flight,
-                   s->in_flight_max, s->queued);
+                   (unsigned long long)s->interrupts, s->in_flight, s->in_flight_max, s->queued);
+    print_recovery(s);
+}
+
+static void subtract_recovery(struct block_recovery *now, const struct block_recovery *before)
+{
+    now->interrupts_mended -= before->interrupts_mended;
+    now->doorbells_again -= before->doorbells_again;
+    now->resets -= before->resets;
+    now->replays -= before->replays;
+    now->given_up -= before->given_up;
 }
 
 /* What happened since `before`; the momentary values stay. */
@@ -120,6 +146,8 @@ static void subtract(struct block_stats *now, const struct block_stats *before)
     now->kicks -= before->kicks;
     now->interrupts -= before->interrupts;
     now->late -= before->late;
+    now->timeouts -= before->timeouts;
+    subtract_recovery(&now->recovery, &before->recovery);
 }
 
 static void show_stats(struct block_device *device, uint64_t seconds, bool is_json)
@@ -196,6 +224,27 @@ static int sched_run(int argc, char **argv)
     return 0;
 }
 SHELL_COMMAND(sched, "DEV [NAME]", "show or change a device's scheduler", sched_run, NULL);
+
+static int timeout_run(int argc, char **argv)
+{
+    struct block_device *device = device_argument(argc, argv, 1);
+    uint64_t seconds;
+    if (!device)
+        return -ENODEV;
+    if (argc > 2 && (string_to_u64(argv[2], &seconds) != 0 || seconds > BLOCK_TIMEOUT_SECONDS_MAX)) {
+        console_printf("timeout: '%s' is not a number of seconds up to %u\n", argv[2],
+                       BLOCK_TIMEOUT_SECONDS_MAX);
+        return -EINVAL;
+    }
+    if (argc > 2)
+        block_device_set_timeout(device, seconds * NSEC_PER_SEC);
+    console_printf("%s: %llu s\n", block_device_name(device),
+                   (unsigned long long)(block_device_timeout(device) / NSEC_PER_SEC));
+    return 0;
+}
+SHELL_COMMAND(timeout, "DEV [SECONDS]",
+              "show or change how long a device may keep a request before it is reset (0: for ever)",
+              timeout_run, NULL);
 
 static int reset_run(int argc, char **argv)
 {

@@ -12,9 +12,9 @@
  * mark: our ops stay until nothing is parked or away. Who is in fault_submit when the last rule goes passes,
  * since the rules are looked at under the lock under which they go.
  *
- * What is parked is in flight for the queue, and a batch may reach the driver in another order: so
- * block_queue_put_back cannot always know that no completion will come which restarts the queue. While
- * something is away the queue is therefore restarted every LOOK_NS (R5).
+ * What is parked is in flight for the queue, though not for the watchdog, as no driver has it; and a batch
+ * may reach the driver in another order: so block_queue_put_back cannot always know that no completion will
+ * come which restarts the queue. While something is away the queue is therefore restarted every LOOK_NS (R5).
  *
  * Locks: device->reset_mutex for making the struct; fault->lock, irq-safe, over the timer's, for the rest; no
  * call of the driver or of the queue inside. */
@@ -220,7 +220,9 @@ static void fault_submit(struct block_device *device, struct fifo *batch)
 {
     struct block_fault *fault = device->fault;
     struct fifo pass = FIFO_INIT(pass), failed = FIFO_INIT(failed);
+    block_watchdog_suspend(device, batch); /* before they are parked, as they may be released at once */
     sort(fault, batch, &pass, &failed);
+    block_watchdog_resume(device, &pass);
     if (!fifo_is_empty(&pass))
         fault->driver->submit(device, &pass);
     if (!fifo_is_empty(&pass)) {

@@ -211,6 +211,17 @@ static void counts(struct block_device *block, uint64_t *kicks, uint64_t *interr
     }
 }
 
+static void recovery(struct block_device *block, struct block_recovery *recovery)
+{
+    struct virtio_blk *disk = block_device_driver(block);
+    *recovery =
+        (struct block_recovery){.resets = disk->resets, .replays = disk->replays, .given_up = disk->given_up};
+    virtio_blk_foreach_queue (disk, queue) {
+        recovery->interrupts_mended += queue->late_found;
+        recovery->doorbells_again += queue->late_bells;
+    }
+}
+
 static bool is_queue_idle(const struct virtio_blk_queue *queue)
 {
     SPIN_SCOPED_IRQ(&queue->ring->lock);
@@ -233,10 +244,12 @@ static const struct block_device_ops ops = {
     .reset = virtio_blk_reset,
     .set_writeback = virtio_blk_set_writeback,
     .late = virtio_blk_late,
+    .timed_out = virtio_blk_timed_out,
     .raw = virtio_blk_raw,
     .describe = describe,
     .dump = dump,
     .counts = counts,
+    .recovery = recovery,
     .is_idle = is_idle,
 };
 

@@ -89,7 +89,10 @@ struct virtio_blk {
     bool is_writeback;                              /* m: the cache's mode, as it is or shall be */
     struct mutex mutex;
     struct work config_work, reset_work;
-    uint32_t resets;          /* m */
+    bool has_timed_out;       /* a: why a reset is wanted */
+    uint32_t resets;          /* m, as the next two; others only look */
+    uint64_t replays;         /* requests sent again after a reset */
+    uint64_t given_up;        /* requests not sent again */
     uint32_t resets_in_vain;  /* m: in a row, without a completion between */
     uint64_t gotten_at_reset; /* m */
 };
@@ -195,6 +198,7 @@ must_check static always_inline int virtio_blk_send_plain(struct virtqueue *ring
 /* virtio_blk_reset.c */
 int virtio_blk_reset(struct block_device *device);
 void virtio_blk_reset_work(struct work *work);
+void virtio_blk_timed_out(struct block_device *device);
 /* The ring's `broken`. */
 void virtio_blk_broken(struct virtqueue *ring);
 /* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. What it had

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reset and replay. Wanted by a person (`reset DEV`), by the device (NEEDS_RESET) or by a ring that was lied
- * to.
+ * to; or by the watchdog, for a request that does not come back.
  *
  *     DOWN            all queues: submits leave their requests with the block layer, interrupts are ignored
  *     status 0        from here on the device touches no memory (R6)
@@ -78,8 +78,10 @@ int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
     return error ? error : virtio_device_resume(disk->device);
 }
 
-static void complete_as(struct fifo *done, struct fifo_node *node, uint8_t status)
+/* Not sent again. */
+static void give_back(struct virtio_blk *disk, struct fifo *done, struct fifo_node *node, uint8_t status)
 {
+    disk->given_up++;
     container_of(node, struct block_request, node)->status = status;
     fifo_push(done, node);
 }
@@ -93,7 +95,9 @@ static void replay(struct virtio_blk_queue *queue, struct fifo *done)
         /* It fitted before; were it otherwise, it would fail here and not get lost. */
         if (++tag_of(node)->replays > REPLAYS_MAX ||
             virtio_blk_send(queue, container_of(node, struct block_request, node)) != 0)
-            complete_as(done, node, BLOCK_RETRY);
+            give_back(queue->disk, done, node, BLOCK_RETRY);
+        else
+            queue->disk->replays++;
     }
     queue->state = VIRTIO_BLK_UP;
     bool must_notify = virtqueue_kick_prepare(queue->ring);
@@ -120,7 +124,7 @@ static void give_up(struct virtio_blk *disk, struct fifo *done, const char *why)
     virtio_blk_set_state(disk, VIRTIO_BLK_GONE);
     virtio_blk_foreach_queue (disk, queue) {
         while ((node = fifo_pop(&queue->replays)) != NULL)
-            complete_as(done, node, BLOCK_GONE);
+            give_back(disk, done, node, BLOCK_GONE);
     }
 }
 
@@ -160,13 +164,13 @@ int virtio_blk_reset(struct block_device *device)
     return reset(block_device_driver(device), true);
 }
 
-static const char *why_reset(const struct virtio_blk *disk)
+static const char *why_reset(const struct virtio_blk *disk, bool has_timed_out)
 {
     virtio_blk_foreach_queue (disk, queue) {
         if (queue->ring->is_broken)
             return queue->ring->broken_why;
     }
-    return "the device needs it";
+    return has_timed_out ? "a request timed out" : "the device needs it";
 }
 
 void virtio_blk_reset_work(struct work *work)
@@ -174,8 +178,32 @@ void virtio_blk_reset_work(struct work *work)
     struct virtio_blk *disk = container_of(work, struct virtio_blk, reset_work);
     if (!disk->block)
         return; /* lied to before it was registered: nothing is in flight */
-    log_warning(block_device_name(disk->block), "reset: %s", why_reset(disk));
-    (void)reset(disk, false);
+    const char *name = block_device_name(disk->block);
+    bool has_timed_out = __atomic_exchange_n(&disk->has_timed_out, false, __ATOMIC_RELAXED);
+    uint64_t replays = disk->replays, given_up = disk->given_up;
+    log_warning(name, "reset: %s", why_reset(disk, has_timed_out));
+    if (reset(disk, false) == 0)
+        log_warning(name, "works again: %llu requests sent again, %llu given up",
+                    (unsigned long long)(disk->replays - replays),
+                    (unsigned long long)(disk->given_up - given_up));
+}
+
+static bool is_up(struct virtio_blk_queue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    return queue->state == VIRTIO_BLK_UP;
+}
+
+/* A reset that is under way will do. */
+void virtio_blk_timed_out(struct block_device *device)
+{
+    struct virtio_blk *disk = block_device_driver(device);
+    virtio_blk_foreach_queue (disk, queue) {
+        if (!is_up(queue))
+            return;
+    }
+    __atomic_store_n(&disk->has_timed_out, true, __ATOMIC_RELAXED);
+    work_queue(&disk->reset_work);
 }
 
 void virtio_blk_broken(struct virtqueue *ring)
