@@ -15,6 +15,7 @@
 #include <fs/bcache.h>
 #include <fs/vfs.h>
 #include <kernel/cmdline.h>
+#include <kernel/entropy.h>
 #include <kernel/entry.h>
 #include <kernel/log.h>
 #include <kernel/page.h>
@@ -82,6 +83,7 @@ noreturn void kmain(const struct boot_info *boot)
     ioapic_init();
     clock_calibrate();
     lapic_calibrate();
+    entropy_init();
     thread_init();
     interrupts_enable();
     work_init();
