@@ -10,6 +10,7 @@
 #include <arch/clock.h>
 #include <arch/cpu.h>
 #include <kernel/base/assert.h>
+#include <kernel/entropy.h>
 #include <kernel/heap.h>
 #include <kernel/mutex.h>
 #include <kernel/random.h>
@@ -237,7 +238,7 @@ static int parse_options(int argc, char **argv, struct ktest_options *options)
     options->has_slow = shell_flag(argc, argv, "--slow") || shell_flag(argc, argv, "--list");
     options->is_shuffled = seed || shell_flag(argc, argv, "shuffle") || shell_flag(argc, argv, "--shuffle");
     options->repeat = 1;
-    options->seed = options->is_shuffled ? cpu_timestamp() & 0xffffffff : 1;
+    options->seed = options->is_shuffled ? entropy_seed() : 1;
     if (seed && string_to_u64(seed, &options->seed) != 0)
         return -EINVAL;
     if (shell_option_u64(argc, argv, "seed", 0, UINT64_MAX, &options->seed) != 0 ||

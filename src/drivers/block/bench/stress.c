@@ -7,6 +7,7 @@
 #include <arch/clock.h>
 #include <drivers/block/bench/bench.h>
 #include <kernel/base/assert.h>
+#include <kernel/entropy.h>
 #include <kernel/heap.h>
 #include <kernel/shell.h>
 #include <kernel/string.h>
@@ -321,7 +322,7 @@ static int read_amount(int argc, char **argv, struct stress_config *config)
     uint32_t unit = block_device_limits(config->device)->logical_block_bytes;
     uint64_t reset = 0;
 
-    config->seed = 1;
+    config->seed = entropy_seed();
     config->ios = UINT64_MAX;
     if (shell_option_u64(argc, argv, "threads", 1, STRESS_THREADS_MAX, &threads) ||
         shell_option_u64(argc, argv, "depth", 1, STRESS_DEPTH_MAX, &depth) ||
@@ -386,9 +387,12 @@ static int stress_run(int argc, char **argv)
         error = read_range(argc, argv, &config);
     if (!error)
         error = read_amount(argc, argv, &config);
+    /* First of all: a run that hangs or panics must be repeatable too. */
+    if (!error && !shell_option(argc, argv, "seed"))
+        console_printf("stress: seed=%llu\n", (unsigned long long)config.seed);
     return error ? error : run(&config);
 }
-SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=1] [KEY=VALUE...]",
+SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=N] [KEY=VALUE...]",
               "verify a device under a mix of concurrent requests; destroys data", stress_run,
               "  ios=100000    requests of all threads;  seconds=: or for so long\n"
               "  threads=16    half of them sleep on each request, the others keep up to depth=8 in flight\n"
