@@ -31,12 +31,13 @@ LAYERS = {
     "kernel": ("kernel/", "arch/"),
     "kernel/base": ("kernel/base/",),
     "drivers": ("drivers/", "kernel/", "arch/"),
-    "drivers/block": ("drivers/block/", "kernel/", "arch/"),
+    "drivers/block": ("drivers/block/", "drivers/describe.h", "kernel/", "arch/"),
     "drivers/pci": ("drivers/pci/", "drivers/driver.h", "kernel/", "arch/"),
     "fs": ("fs/", "kernel/", "drivers/block/block.h"),
 }
 COMPILER = {"stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdatomic.h", "limits.h"}
 HOST_ONLY = {"string.h", "stdio.h", "errno.h"}  # in the #ifndef __KERNEL__ part of three headers
+VIRTIO_DRIVERS = [f"drivers/virtio/virtio_{name}" for name in ("blk", "rng", "console")]
 BOOT_TABLE = "kernel/main.c"  # the one file that knows every subsystem
 
 
@@ -72,8 +73,9 @@ def include_finding(path, kind, target):
         allowed += ("kernel/",)
     if not target.startswith(allowed):
         return f"{layer_of(name)} may include {', '.join(allowed)} only"
-    if target.startswith("drivers/virtio/virtio_blk") and not name.startswith("drivers/virtio/virtio_blk"):
-        return "the virtio core does not know device drivers"
+    for driver in VIRTIO_DRIVERS:
+        if target.startswith(driver) and not name.startswith(driver):
+            return "the virtio core does not know device drivers"
     return None
 
 

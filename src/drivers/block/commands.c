@@ -3,6 +3,7 @@
  */
 #include "block_internal.h"
 
+#include <drivers/describe.h>
 #include <kernel/log.h>
 #include <kernel/shell.h>
 #include <kernel/string.h>
@@ -300,19 +301,19 @@ static int print_lifetime(struct block_device *device)
     return 0;
 }
 
-static int features_run(int argc, char **argv)
+static int describe(const char *name)
 {
-    struct block_device *device = device_argument(argc, argv, 1);
+    struct block_device *device = block_device_find(name);
     if (!device)
         return -ENODEV;
-    if (!block_device_ops(device)->describe)
-        return -EOPNOTSUPP;
-    block_device_ops(device)->describe(device);
+    if (block_device_ops(device)->describe)
+        block_device_ops(device)->describe(device);
+    else
+        console_printf("%s: %s\n", name, block_device_where(device));
     print_limits(device);
     return print_lifetime(device);
 }
-SHELL_COMMAND(features, "DEV", "transport, features, queues and limits of a device, and how worn it is",
-              features_run, NULL);
+DEVICE_DESCRIBER(describe);
 
 static int cache_run(int argc, char **argv)
 {

@@ -9,18 +9,13 @@ static const char *class_name(const struct pci_device *device)
         uint16_t code;
         const char *name;
     } names[] = {
-        {0x0100, "SCSI controller"},
-        {0x0101, "IDE controller"},
-        {0x0106, "SATA controller"},
-        {0x0108, "NVMe controller"},
-        {0x0180, "storage"},
-        {0x0200, "Ethernet"},
-        {0x0300, "VGA"},
-        {0x0600, "host bridge"},
-        {0x0601, "ISA bridge"},
-        {0x0604, "PCI bridge"},
-        {0x0680, "bridge"},
-        {0x0c03, "USB"},
+        {0x00ff, "unclassified"},    {0x0100, "SCSI controller"},
+        {0x0101, "IDE controller"},  {0x0106, "SATA controller"},
+        {0x0108, "NVMe controller"}, {0x0180, "storage"},
+        {0x0200, "Ethernet"},        {0x0300, "VGA"},
+        {0x0600, "host bridge"},     {0x0601, "ISA bridge"},
+        {0x0604, "PCI bridge"},      {0x0680, "bridge"},
+        {0x0780, "communication"},   {0x0c03, "USB"},
         {0x0c05, "SMBus"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
