@@ -43,6 +43,10 @@ MMIO_TEST = "tests/host/transport_mmio_test.c::"
 BLOCK_TEST = "tests/host/block_test.c::"
 RANGE_TEST = "tests/host/range_test.c::"
 BLK_RANGE_TEST = "tests/host/virtio_blk_range_test.c::"
+RNG = VIRTIO + "virtio_rng.c"
+RNG_TEST = "tests/host/virtio_rng_test.c::"
+ENTROPY = "src/kernel/entropy.c"
+ENTROPY_TEST = "tests/host/entropy_test.c::"
 BCACHE_TEST = "tests/host/bcache_test.c::"
 SCHED_TEST = "src/kernel/test/sched_test.c::"
 SYNC_TEST = "src/kernel/test/sync_test.c::"
@@ -452,4 +456,16 @@ MUTANTS = [
            "bool may_write = reset(device) == -EIO;", CORE_TEST + "test_refusals"),
     Mutant("idle-cpu-spins", "R7", "src/kernel/sched.c", "    cpu_halt_enabling_interrupts();", "    interrupts_enable();\n    cpu_relax();",
            "tests/test_hazards.py::test_waiting_cpus_halt[1]"),
+
+    # ---- Entropy ----------------------------------------------------------------------------------------------------
+    Mutant("source-takes-the-place-of-the-pool", "R4", ENTROPY, "    sha256_update(&hash, key, KEY_BYTES);\n", "    (void)key;\n",
+           ENTROPY_TEST + "test_all_that_comes_in_counts"),
+    Mutant("key-outlives-its-output", "R4", ENTROPY, "    derive(pool.key, NEXT, pool.key, 0, NULL, 0);\n", "",
+           ENTROPY_TEST + "test_no_way_back"),
+    Mutant("stuck-source-gets-credit", "R4", ENTROPY, "            return true;\n    }\n    return false;",
+           "            return false;\n    }\n    return false;", ENTROPY_TEST + "test_credit"),
+    Mutant("claimed-bytes-are-the-last-ones", 20, RNG, "    memset(rng->buffer, 0, VIRTIO_RNG_REQUEST_BYTES);\n", "",
+           RNG_TEST + "test_claims_too_much"),
+    Mutant("liar-is-asked-again", "R4", RNG, "    entropy_source_remove(&rng->source);\n", "", RNG_TEST + "test_lies"),
+    Mutant("empty-answer-is-an-answer", 20, RNG, "if (!reader || bytes == 0)", "if (!reader)", RNG_TEST + "test_reader"),
 ]

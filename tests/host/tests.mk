@@ -17,6 +17,7 @@ host_test_pci = src/drivers/pci/pci_device.c src/drivers/virtio/transport_pci_ca
 virtio_core_sources = $(addprefix src/drivers/virtio/,virtio.c virtio_features.c virtqueue.c vring_split.c) $(vring_packed)
 virtio_host_sources = $(virtio_core_sources) $(addprefix src/drivers/virtio/,virtio_blk.c virtio_blk_queue.c virtio_blk_range.c virtio_blk_cache.c virtio_blk_bounce.c virtio_blk_reset.c virtio_blk_setup.c)
 host_test_entropy = src/kernel/sha256.c src/kernel/string.c
+host_test_virtio_rng = $(virtio_core_sources) src/drivers/virtio/virtio_rng.c src/kernel/string.c
 host_test_virtio_blk = $(virtio_host_sources)
 host_test_virtio_blk_packed = $(virtio_host_sources)
 host_test_virtio_blk_range = $(virtio_host_sources)
