@@ -74,7 +74,7 @@ static void test_refusals(void)
     prepare(0, ALL_OF_QEMU);
     expect_refused(EOPNOTSUPP);
     prepare(64, ALL_OF_QEMU | BIT(VIRTIO_BLK_F_SIZE_MAX));
-    store_le32(m.config + offsetof(struct virtio_blk_config, size_max), 0);
+    store_le32(m.config + offsetof(struct virtio_blk_config, size_max), 511);
     expect_refused(EOPNOTSUPP);
     prepare(64, ALL_OF_QEMU);
     m.device.type = 99;
@@ -112,6 +112,11 @@ static void test_limits(void)
     disk = start(64, ALL_OF_QEMU | BIT(VIRTIO_BLK_F_SIZE_MAX));
     check_equal(block.config.limits.max_segment_bytes, 1u << 20);
     stop(disk);
+    prepare(64, ALL_OF_QEMU | BIT(VIRTIO_BLK_F_SIZE_MAX));
+    store_le32(m.config + offsetof(struct virtio_blk_config, size_max), 0); /* as if it were not offered */
+    check_equal(virtio_device_add(&m.device), 0);
+    check_equal(block.config.limits.max_segment_bytes, 4u << 20);
+    stop(block.config.driver);
 
     /* Hazard 34: the capacity is in sectors of 512 bytes, whatever the block is. And it is read whole. */
     prepare(64, ALL_OF_QEMU);

@@ -87,6 +87,14 @@ static uint16_t max_segments(const struct virtio_device *device, const struct co
     return (uint16_t)(queue_size > 2 ? MIN(segments, queue_size - 2) : VIRTIO_BLK_SEGMENTS_MAX);
 }
 
+/* Bytes of a data buffer. QEMU's vhost-user server offers SIZE_MAX and leaves the field 0, which no device
+ * can mean. */
+static uint32_t max_segment_bytes(const struct virtio_device *device, const struct config_copy *copy)
+{
+    bool has_limit = virtio_has_feature(device, VIRTIO_BLK_F_SIZE_MAX) && copy->size_max != 0;
+    return has_limit ? copy->size_max : (uint32_t)MIB(4);
+}
+
 /* With chains of at least `shortest` descriptors each, as many requests as a ring can hold, or as one of the
  * size asked for could, where that cannot be had. */
 static uint32_t ring_depth(const struct virtio_device *device, uint32_t queue_size, uint32_t shortest)
@@ -114,9 +122,9 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
     struct virtio_device *device = disk->device;
     bool needs_bounce = queue_size == 2;
     uint32_t logical = logical_block_bytes(device, copy);
-    bool has_size_max = virtio_has_feature(device, VIRTIO_BLK_F_SIZE_MAX);
-    if (has_size_max && copy->size_max < (needs_bounce ? VIRTIO_BLK_BOUNCE_STRIDE : BLOCK_SECTOR_BYTES)) {
-        log_error(device->name, "buffers of at most %u bytes are too short to be used", copy->size_max);
+    uint32_t segment_bytes = max_segment_bytes(device, copy);
+    if (segment_bytes < (needs_bounce ? VIRTIO_BLK_BOUNCE_STRIDE : BLOCK_SECTOR_BYTES)) {
+        log_error(device->name, "buffers of at most %u bytes are too short to be used", segment_bytes);
         return -EOPNOTSUPP;
     }
     disk->limits = (struct block_limits){
@@ -124,7 +132,7 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
         .physical_block_bytes = physical_block_bytes(device, copy, logical),
         .depth = disk->queue_count * ring_depth(device, queue_size, needs_bounce ? 2 : 3),
         .max_segments = max_segments(device, copy, queue_size),
-        .max_segment_bytes = has_size_max ? copy->size_max : (uint32_t)MIB(4),
+        .max_segment_bytes = segment_bytes,
         .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
         .optimal_bytes = optimal_bytes(device, copy, logical),
         .has_lifetime = virtio_has_feature(device, VIRTIO_BLK_F_LIFETIME),
