@@ -32,6 +32,7 @@ struct virtio_blk_raw {
     uint64_t next_sector;       /* t */
     uint32_t block_sectors;     /* t */
     uint64_t blocks;            /* t: in the range */
+    uint64_t late_sleeps;       /* t: in a row */
     bool is_waiting;            /* q: the interrupt must signal */
     struct completion event;
 };
@@ -96,6 +97,7 @@ static bool take_done(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw
     }
     raw->in_flight -= done;
     raw->job->errors += errors;
+    raw->late_sleeps = done > 0 ? 0 : raw->late_sleeps;
     bool must_sleep = done == 0 && !ring->is_broken;
     if (must_sleep) {
         completion_init(&raw->event);
@@ -117,7 +119,15 @@ static void sleep_until_interrupt(struct virtio_blk_queue *queue, struct virtio_
     spin_unlock_irq(&queue->ring->lock, flags);
     if (was_signalled)
         completion_wait(&raw->event); /* complete() has been called or is about to return */
+    raw->late_sleeps += !was_signalled;
     virtqueue_notify(queue->ring);
+}
+
+/* Also after a look in vain. */
+static bool has_timed_out(const struct virtio_blk_queue *queue, const struct virtio_blk_raw *raw)
+{
+    uint64_t timeout_ns = block_device_timeout(queue->disk->block);
+    return timeout_ns > 0 && raw->late_sleeps * RAW_LATE_NS >= timeout_ns;
 }
 
 static int run(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
@@ -125,8 +135,11 @@ static int run(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
     while (raw->left > 0 || raw->in_flight > 0) {
         while (send_batch(queue, raw))
             ;
-        if (take_done(queue, raw))
+        if (take_done(queue, raw)) {
+            if (has_timed_out(queue, raw))
+                return -ETIMEDOUT;
             sleep_until_interrupt(queue, raw);
+        }
         if (queue->ring->is_broken)
             return -EIO;
     }
@@ -198,6 +211,7 @@ static void leave(struct virtio_blk *disk, int error)
 {
     if (error) {
         virtio_blk_set_state(disk, VIRTIO_BLK_DOWN);
+        disk->resets++;
         if (virtio_blk_restart(disk, NULL, ignore) != 0) {
             virtio_blk_set_state(disk, VIRTIO_BLK_GONE);
             return;

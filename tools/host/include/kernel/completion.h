@@ -26,5 +26,12 @@ static inline void completion_wait(struct completion *completion)
     while (!completion->is_done)
         sched_sleep();
 }
+/* Somebody else moves the clock meanwhile. */
+static inline int completion_wait_until(struct completion *completion, uint64_t deadline_ns)
+{
+    while (!completion->is_done && clock_ns() < deadline_ns)
+        sched_sleep();
+    return completion->is_done ? 0 : -ETIMEDOUT;
+}
 
 #endif
