@@ -204,16 +204,17 @@ static bool read_twice(struct virtio_device *device, config_reader *read, void *
     return memcmp(first, copy, bytes) == 0;
 }
 
-void virtio_config_snapshot(struct virtio_device *device, config_reader *read, void *copy, size_t bytes)
+bool virtio_config_snapshot(struct virtio_device *device, config_reader *read, void *copy, size_t bytes)
 {
     bool is_legacy = device->transport->is_legacy;
     assert(bytes <= VIRTIO_CONFIG_COPY_MAX);
     memset(copy, 0, bytes); /* its padding too is compared */
     for (uint32_t tries = 0; tries < CONFIG_TRIES_MAX; tries++) {
         if (is_legacy ? read_twice(device, read, copy, bytes) : read_whole(device, read, copy))
-            return;
+            return true;
     }
     log_warning(device->name, "the configuration does not settle");
+    return false;
 }
 
 /* ---- Queues ----------------------------------------------------------------------------------------- */

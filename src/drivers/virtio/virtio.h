@@ -116,9 +116,10 @@ static inline bool virtio_has_any_layout(const struct virtio_device *device)
 /* ---- For drivers ------------------------------------------------------------------------------------ */
 
 /* Calls `read`, which reads with virtio_config_read into `copy`, until no change of the configuration fell in
- * between (2.5.3); a bounded number of times. Any context. */
+ * between (2.5.3); a bounded number of times. False, after one line: the copy is of no one moment. Any
+ * context. */
 #define VIRTIO_CONFIG_COPY_MAX 64u
-void virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *copy),
+bool virtio_config_snapshot(struct virtio_device *device, void (*read)(struct virtio_device *, void *copy),
                             void *copy, size_t bytes);
 uint32_t virtio_config_read(struct virtio_device *device, uint32_t offset, uint32_t width);
 uint64_t virtio_config_read64(struct virtio_device *device, uint32_t offset);

@@ -155,7 +155,8 @@ static void config_work(struct work *work)
         work_queue(&disk->reset_work);
         return;
     }
-    virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy));
+    if (!virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy)))
+        return; /* the size that it had is the best guess */
     uint64_t sectors = usable_sectors(disk, &copy), before = block_device_sectors(disk->block);
     if (sectors == before)
         return;
@@ -305,6 +306,8 @@ static int register_disk(struct virtio_blk *disk, const struct config_copy *copy
     __atomic_store_n(&disk->block, block, __ATOMIC_RELEASE);
     log_disk(disk);
     work_queue(&disk->config_work); /* a change since the copy was taken had nobody to tell (R5) */
+    if (!virtio_blk_is_up(disk))
+        work_queue(&disk->reset_work); /* nor had a lie */
     return 0;
 }
 

@@ -199,6 +199,8 @@ must_check static always_inline int virtio_blk_send_plain(struct virtqueue *ring
 int virtio_blk_reset(struct block_device *device);
 void virtio_blk_reset_work(struct work *work);
 void virtio_blk_timed_out(struct block_device *device);
+/* All its queues are. Any context. */
+bool virtio_blk_is_up(struct virtio_blk *disk);
 /* The ring's `broken`. */
 void virtio_blk_broken(struct virtqueue *ring);
 /* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. What it had

@@ -176,8 +176,8 @@ static const char *why_reset(const struct virtio_blk *disk, bool has_timed_out)
 void virtio_blk_reset_work(struct work *work)
 {
     struct virtio_blk *disk = container_of(work, struct virtio_blk, reset_work);
-    if (!disk->block)
-        return; /* lied to before it was registered: nothing is in flight */
+    if (!__atomic_load_n(&disk->block, __ATOMIC_ACQUIRE))
+        return; /* lied to before it was registered, which looks again */
     const char *name = block_device_name(disk->block);
     bool has_timed_out = __atomic_exchange_n(&disk->has_timed_out, false, __ATOMIC_RELAXED);
     uint64_t replays = disk->replays, given_up = disk->given_up;
@@ -194,14 +194,21 @@ static bool is_up(struct virtio_blk_queue *queue)
     return queue->state == VIRTIO_BLK_UP;
 }
 
+bool virtio_blk_is_up(struct virtio_blk *disk)
+{
+    virtio_blk_foreach_queue (disk, queue) {
+        if (!is_up(queue))
+            return false;
+    }
+    return true;
+}
+
 /* A reset that is under way will do. */
 void virtio_blk_timed_out(struct block_device *device)
 {
     struct virtio_blk *disk = block_device_driver(device);
-    virtio_blk_foreach_queue (disk, queue) {
-        if (!is_up(queue))
-            return;
-    }
+    if (!virtio_blk_is_up(disk))
+        return;
     __atomic_store_n(&disk->has_timed_out, true, __ATOMIC_RELAXED);
     work_queue(&disk->reset_work);
 }
