@@ -35,6 +35,7 @@ RING_TEST = "tests/host/vring_test.c::"
 PACKED_RACE = "tests/host/vring_packed_race_test.c::"
 PACKED_TEST = "tests/host/vring_packed_test.c::"
 BLK_TEST = "tests/host/virtio_blk_test.c::"
+LIES_TEST = "tests/host/virtio_blk_lies_test.c::"
 CORE_TEST = "tests/host/virtio_core_test.c::"
 PCI_TEST = "tests/host/pci_test.c::"
 MODERN_TEST = "tests/host/transport_modern_test.c::"
@@ -441,6 +442,26 @@ MUTANTS = [
     Mutant("lost-doorbell-not-rung-again", 48, BLK_QUEUE,
            "must_notify = fifo_is_empty(&done) && !virtqueue_is_idle(queue->ring);", "must_notify = false;",
            BLK_TEST + "test_batches"),
+
+    # ---- A device that lies ------------------------------------------------------------------------------------------
+    Mutant("lie-before-there-is-a-disk-forgotten", "R5", VIRTIO + "virtio_blk.c", "    if (!virtio_blk_is_up(disk))", "    if (!disk)",
+           LIES_TEST + "test_lies"),
+    Mutant("resets-without-end", 20, VIRTIO + "virtio_blk_reset.c", "> RESETS_IN_VAIN_MAX;", "> 50 * RESETS_IN_VAIN_MAX;",
+           LIES_TEST + "test_lies"),
+    Mutant("odd-status-is-success", 39, BLK_QUEUE, "status);\n        return BLOCK_FAILED;", "status);\n        return BLOCK_OK;",
+           LIES_TEST + "test_lies"),
+    Mutant("submit-to-a-queue-that-is-down", 24, BLK_QUEUE, "    if (unlikely(state != VIRTIO_BLK_UP)) {",
+           "    if (unlikely(state == VIRTIO_BLK_GONE)) {", LIES_TEST + "test_lies"),
+    Mutant("interrupt-heeded-while-down", 24, BLK_QUEUE, "    if (likely(queue->state == VIRTIO_BLK_UP))\n        drain_and_enable",
+           "    if (likely(queue->state != VIRTIO_BLK_RAW))\n        drain_and_enable", LIES_TEST + "test_lies"),
+    Mutant("timed-out-and-not-reset", 48, VIRTIO + "virtio_blk_reset.c", "__ATOMIC_RELAXED);\n    work_queue(&disk->reset_work);",
+           "__ATOMIC_RELAXED);", LIES_TEST + "test_lies"),
+    Mutant("torn-capacity-believed", 38, VIRTIO + "virtio.c", "does not settle\");\n    return false;", "does not settle\");\n    return true;",
+           LIES_TEST + "test_lies"),
+    Mutant("raw-mode-waits-for-ever", 48, VIRTIO + "virtio_blk_raw.c", "            if (has_timed_out(queue, raw))",
+           "            if (has_timed_out(queue, raw) && !raw)", LIES_TEST + "test_raw"),
+    Mutant("raw-mode-leaves-without-a-reset", "R6", VIRTIO + "virtio_blk_raw.c", "    if (error) {\n        virtio_blk_set_state",
+           "    if (error == -EIO) {\n        virtio_blk_set_state", LIES_TEST + "test_raw"),
 
     # ---- Invariants -------------------------------------------------------------------------------------------------
     Mutant("done-before-the-status", "R1", BLOCK + "queue.c", "assert(leader->status != BLOCK_PENDING && leader->device == device);",

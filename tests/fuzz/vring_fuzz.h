@@ -38,6 +38,21 @@ static void use_ring(void)
         block.config.ops->dump(&block);
 }
 
+/* As those do who do not wait for an interrupt. */
+static void watch(void)
+{
+    switch (script_take() % 4) {
+    case 0:
+        block.config.ops->late(&block);
+        break;
+    case 1:
+        block.config.ops->timed_out(&block);
+        break;
+    default:
+        block.config.ops->poll(&block);
+    }
+}
+
 static void reset_disk(void)
 {
     uint32_t what = script_take();
@@ -83,10 +98,7 @@ static void step(void)
         block.config.ops->set_polling(&block, script_take() & 1);
         break;
     case 14:
-        if (script_take() & 1)
-            block.config.ops->poll(&block);
-        else
-            block.config.ops->late(&block);
+        watch();
         break;
     default:
         reset_disk();
