@@ -19,6 +19,7 @@
 #include <kernel/base/assert.h>
 #include <kernel/base/bits.h>
 #include <kernel/heap.h>
+#include <kernel/log.h>
 #include <kernel/mutex.h>
 #include <kernel/page.h>
 #include <kernel/pool.h>
@@ -577,18 +578,26 @@ static int flush_device(struct block_device *device)
     return error == -EOPNOTSUPP ? 0 : error; /* a device without a write cache */
 }
 
+/* The first error; what was removed meanwhile has nothing left to flush. */
+static int flush_all_devices(void)
+{
+    int error = 0;
+    block_device_foreach(device)
+    {
+        int one = flush_device(device);
+        if (!error && !block_device_is_gone(device))
+            error = one;
+    }
+    return error;
+}
+
 int bcache_sync(struct block_device *device)
 {
     uint32_t written;
-    int error, flush_error = 0;
+    int error, flush_error;
     MUTEX_SCOPED(&cache.writeback);
     error = write_back_locked(device, false, &written);
-    for (uint32_t i = 0; !device && block_device_at(i) != NULL; i++) {
-        int one = flush_device(block_device_at(i));
-        flush_error = flush_error ? flush_error : one;
-    }
-    if (device)
-        flush_error = flush_device(device);
+    flush_error = device ? flush_device(device) : flush_all_devices();
     return error ? error : flush_error;
 }
 
@@ -609,6 +618,42 @@ void bcache_drop(struct block_device *device)
             hash_remove_locked(buffer);
     }
 }
+
+/* Frees one dirty buffer of `device`, whose users have all gone; false: there is none (more). */
+static bool forget_dirty(struct block_device *device)
+{
+    SPIN_SCOPED_IRQ(&cache.lock);
+    list_foreach_safe (node, &cache.dirty) {
+        struct buffer *buffer = list_entry(node, struct buffer, dirty_node);
+        if (buffer->device != device)
+            continue;
+        assert(buffer->references == 0 && buffer->is_hashed);
+        list_remove(node);
+        buffer->is_dirty = false;
+        cache.stats.dirty--;
+        hash_remove_locked(buffer);
+        settle_locked(buffer);
+        return true;
+    }
+    return false;
+}
+
+/* Under `writeback`, so that nobody has a buffer of the device in its hands. */
+static void forget(struct block_device *device)
+{
+    uint32_t lost = 0;
+    if (!cache.hash)
+        return;
+    mutex_lock(&cache.writeback);
+    while (forget_dirty(device))
+        lost++;
+    bcache_drop(device);
+    mutex_unlock(&cache.writeback);
+    if (lost > 0)
+        log_error("bcache", "%s: %u dirty blocks are lost", block_device_name(device), lost);
+}
+static const struct block_release_hook bcache_release_hook = {forget};
+BLOCK_RELEASE_HOOK(bcache_release_hook);
 
 void bcache_stats(struct bcache_stats *stats)
 {

@@ -84,7 +84,7 @@ static void print_mount(const char *path, struct block_device *device, const cha
     console_printf("%s on %s type %s\n", block_device_name(device), path, type);
 }
 
-/* NULL after a line that says so. */
+/* Referenced; NULL after a line that says so. */
 static struct block_device *find_device(const char *command, const char *name)
 {
     struct block_device *device = block_device_find(name);
@@ -107,6 +107,7 @@ static int mount_run(int argc, char **argv)
     if (!device)
         return -ENODEV;
     error = vfs_mount(device, argv[2]);
+    block_device_put(device);
     if (error)
         console_printf("mount: %s at %s: %s\n", argv[1], argv[2],
                        error == -EINVAL ? "no known file system" : error_name(error));
@@ -170,12 +171,13 @@ static int mkfs_run(int argc, char **argv)
     device = find_device("mkfs", argv[1]);
     if (!device)
         return -ENODEV;
-    if (vfs_device_is_mounted(device)) {
-        console_printf("mkfs: %s is mounted\n", argv[1]);
-        return -EBUSY;
-    }
-    error = eclipsefs_make(device, clock_wall_seconds());
-    return path_error("mkfs", argv[1], error);
+    bool is_mounted = vfs_device_is_mounted(device);
+    error = is_mounted ? -EBUSY : eclipsefs_make(device, clock_wall_seconds());
+    block_device_put(device);
+    if (!is_mounted)
+        return path_error("mkfs", argv[1], error);
+    console_printf("mkfs: %s is mounted\n", argv[1]);
+    return error;
 }
 SHELL_COMMAND(mkfs, "DEVICE", "write an empty eclipsefs v2.0 over a device", mkfs_run,
               "What the device holds is lost.");
@@ -196,6 +198,7 @@ static int fsck_run(int argc, char **argv)
     if (!device)
         return -ENODEV;
     error = eclipsefs_check(device, &check);
+    block_device_put(device);
     if (error)
         return path_error("fsck", argv[1], error);
     console_printf("%s: %llu problems; %llu directories, %llu files, %llu links, %llu bytes of content\n",

@@ -19,15 +19,20 @@ static bool mount_named(const char *name)
         log_error("vfs", "root=%s: there is no such device", name);
         return false;
     }
-    return vfs_mount(device, "/") == 0;
+    int error = vfs_mount(device, "/");
+    block_device_put(device);
+    return error == 0;
 }
 
 static bool mount_first(void)
 {
-    struct block_device *device;
-    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
-        if (strcmp(block_device_name(device), FALLBACK_DEVICE) != 0 && vfs_mount(device, "/") == 0)
+    block_device_foreach(device)
+    {
+        if (strcmp(block_device_name(device), FALLBACK_DEVICE) != 0 && vfs_mount(device, "/") == 0) {
+            block_device_put(device);
             return true;
+        }
+    }
     return false;
 }
 
@@ -41,6 +46,7 @@ static void mount_fallback(void)
         error = eclipsefs_make(device, clock_wall_seconds());
         if (!error)
             error = vfs_mount(device, "/");
+        block_device_put(device);
     }
     if (error)
         log_error("vfs", "nothing is mounted at /: %s: %s", FALLBACK_DEVICE, error_name(error));

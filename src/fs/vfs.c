@@ -137,10 +137,18 @@ static struct vfs_mount *create_mount(struct block_device *device, const char *p
     if (path[0] != '/')
         mount->path[0] = '/';
     memcpy(mount->path + strlen(mount->path), path, path_bytes);
-    mount->device = device;
+    mount->device = block_device_get(device);
     mount->covered = *covered;
     mount->references = 1;
     return mount;
+}
+
+static void free_mount(struct vfs_mount *mount)
+{
+    if (mount->covered.mount)
+        vfs_close(&mount->covered);
+    block_device_put(mount->device);
+    heap_free(mount);
 }
 
 static int mount_locked(struct block_device *device, const char *path)
@@ -155,11 +163,14 @@ static int mount_locked(struct block_device *device, const char *path)
     if (error)
         return error;
     mount = create_mount(device, path, &covered);
-    error = mount ? try_file_systems(device, &mount->ops, &mount->fs) : -ENOMEM;
-    if (error) {
+    if (!mount) {
         if (covered.mount)
             vfs_close(&covered);
-        heap_free(mount);
+        return -ENOMEM;
+    }
+    error = try_file_systems(device, &mount->ops, &mount->fs);
+    if (error) {
+        free_mount(mount);
         return error;
     }
     assert(mount->ops->root && mount->ops->lookup && mount->ops->stat && mount->ops->list);
@@ -237,10 +248,8 @@ int vfs_unmount(const char *path)
     if (sync_error)
         log_error("vfs", "%s: what was cached could not be written: %s", block_device_name(mount->device),
                   error_name(sync_error));
-    if (mount->covered.mount)
-        vfs_close(&mount->covered);
     log_info("vfs", "%s unmounted from %s", block_device_name(mount->device), mount->path);
-    heap_free(mount);
+    free_mount(mount);
     return sync_error;
 }
 
@@ -313,6 +322,10 @@ void vfs_usage(const struct vfs_node *node, struct vfs_usage *usage)
 
 bool block_device_is_mounted(const char *device_name)
 {
-    const struct block_device *device = block_device_find(device_name);
-    return device && vfs_device_is_mounted(device);
+    struct block_device *device = block_device_find(device_name);
+    if (!device)
+        return false;
+    bool is_mounted = vfs_device_is_mounted(device);
+    block_device_put(device);
+    return is_mounted;
 }

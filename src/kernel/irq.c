@@ -231,24 +231,13 @@ int irq_attach_gsi(uint32_t gsi, bool is_level, bool is_active_low, irq_handler 
     return attach_line(line, handler, context, name, irq);
 }
 
-/* A thread that runs on `cpu` has no interrupt handler below it there. */
-static void wait_until_out_of_handlers(uint32_t cpu)
-{
-    struct thread *self = thread_current();
-    uint64_t affinity = self->affinity;
-    int result = thread_set_affinity(self, 1ull << cpu);
-    assert(result == 0 && cpu_id() == cpu);
-    result = thread_set_affinity(self, affinity);
-    assert(result == 0);
-}
-
 void irq_free(struct irq *irq)
 {
     lockdep_might_sleep("irq_free");
     bool is_last = unlink(irq);
     if (is_last && irq->kind != IRQ_MESSAGE)
         ioapic_mask(irq->gsi);
-    wait_until_out_of_handlers(irq->cpu);
+    sched_wait_for_cpu(irq->cpu); /* no handler is left below a thread that runs there */
     heap_free(irq);
 }
 

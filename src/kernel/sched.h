@@ -49,6 +49,11 @@ bool sched_is_worth_deferring(void);
 /* Makes all pending calls of this CPU now. Thread context. */
 void sched_run_deferred(void);
 
+/* Runs the caller on that CPU, or on each in turn, for a moment: what ran there with preemption or interrupts
+ * off before the call is over after it. Thread context; sleeps. */
+void sched_wait_for_cpu(uint32_t cpu);
+void sched_wait_for_cpus(void);
+
 /* Interrupt context, or preemption off. Nest. Marks the woken threads as woken by I/O. */
 void sched_wake_batch_begin(void);
 void sched_wake_batch_end(void);

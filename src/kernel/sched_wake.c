@@ -337,6 +337,23 @@ int thread_set_affinity(struct thread *thread, uint64_t affinity)
     return 0;
 }
 
+void sched_wait_for_cpu(uint32_t cpu)
+{
+    struct thread *self = thread_current();
+    uint64_t affinity = self->affinity;
+    lockdep_might_sleep("sched_wait_for_cpu");
+    int result = thread_set_affinity(self, 1ull << cpu);
+    assert(result == 0 && cpu_id() == cpu);
+    result = thread_set_affinity(self, affinity);
+    assert(result == 0);
+}
+
+void sched_wait_for_cpus(void)
+{
+    for (uint32_t cpu = 0; cpu < cpu_count(); cpu++)
+        sched_wait_for_cpu(cpu);
+}
+
 void thread_set_priority(struct thread *thread, uint8_t priority)
 {
     assert(priority > PRIORITY_IDLE && priority <= PRIORITY_MAX);

@@ -59,6 +59,13 @@ void timer_start(struct timer *timer, uint64_t deadline_ns)
     armed_timer = timer;
 }
 
+bool timer_cancel(struct timer *timer)
+{
+    bool was_armed = armed_timer == timer;
+    armed_timer = was_armed ? NULL : armed_timer;
+    return was_armed;
+}
+
 /* ---- The driver ------------------------------------------------------------------------------------- */
 
 /* As the layer promised (hazard 35): few and short enough segments, whole blocks, inside the device. */

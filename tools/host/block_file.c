@@ -218,9 +218,26 @@ bool block_device_is_read_only(const struct block_device *device)
     return device->is_read_only;
 }
 
-struct block_device *block_device_at(uint32_t index)
+/* Its opener's, until block_file_close. */
+struct block_device *block_device_get(struct block_device *device)
 {
-    (void)index;
+    return device;
+}
+
+void block_device_put(struct block_device *device)
+{
+    (void)device;
+}
+
+bool block_device_is_gone(const struct block_device *device)
+{
+    (void)device;
+    return false;
+}
+
+struct block_device *block_device_next(struct block_device *previous)
+{
+    (void)previous;
     return NULL;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Devices: registration, names, and what others may ask of one. Devices are never removed, so the table is
- * only appended to and a pointer found in it stays good.
+/* Devices: registration, names, references, and what others may ask of one. A device is in the table until
+ * its last reference has gone, so that its name is nobody else's before; once it is_gone it is not found
+ * there. How it goes: removal.c.
  *
- * Lock: table_lock covers the table's end and the numbers of names. device->lock as in block_internal.h. */
+ * Lock: table_lock covers the table and is_gone. device->lock as in block_internal.h. */
 #include "block_internal.h"
 
 #include <kernel/base/bits.h>
@@ -18,19 +19,27 @@ CMDLINE_KEY(ram0_size, "ram0.size", "SIZE", "size of the RAM disk, default 16M")
 #endif
 
 static struct spinlock table_lock = SPINLOCK_INIT("block-table");
-static struct block_device *devices[BLOCK_DEVICES_MAX];
-static uint32_t device_count; /* a: written under table_lock, after the entry */
+static struct block_device *devices[BLOCK_DEVICES_MAX]; /* table_lock; in order of registration */
+static uint32_t device_count;                           /* table_lock */
 
-/* vd0, vd1, …: the next number of this prefix. */
+static bool is_name_taken(const char *name)
+{
+    assert_spin_locked(&table_lock);
+    for (uint32_t i = 0; i < device_count; i++)
+        if (strcmp(devices[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* vd0, vd1, …: the lowest number that is free. */
 static void make_name(struct block_device *device, const char *prefix)
 {
     size_t length = strlen(prefix);
     unsigned number = 0;
-    assert_spin_locked(&table_lock);
     assert(length > 0 && length + sizeof("63") <= sizeof(device->name)); /* up to BLOCK_DEVICES_MAX - 1 */
-    for (uint32_t i = 0; i < device_count; i++)
-        number += strncmp(devices[i]->name, prefix, length) == 0;
-    snprintf(device->name, sizeof(device->name), "%s%u", prefix, number);
+    do
+        snprintf(device->name, sizeof(device->name), "%s%u", prefix, number++);
+    while (is_name_taken(device->name));
 }
 
 /* Whole blocks, cut where a block ends. */
@@ -95,7 +104,8 @@ int block_device_register(const struct block_device_config *config, struct block
         return -ENOMEM;
     device->ops = config->ops;
     device->driver = config->driver;
-    device->where = config->where ? config->where : "";
+    device->references = 1;
+    snprintf(device->where, sizeof(device->where), "%s", config->where ? config->where : "");
     device->limits = config->limits;
     limit_sectors(&device->limits);
     device->sectors = config->sectors;
@@ -115,8 +125,7 @@ int block_device_register(const struct block_device_config *config, struct block
     bool has_room = device_count < BLOCK_DEVICES_MAX;
     if (has_room) {
         make_name(device, config->prefix);
-        devices[device_count] = device;
-        __atomic_store_n(&device_count, device_count + 1, __ATOMIC_RELEASE);
+        devices[device_count++] = device;
     }
     spin_unlock(&table_lock);
     if (!has_room) {
@@ -167,19 +176,80 @@ const struct block_device_ops *block_device_ops(const struct block_device *devic
     return read_once(device->ops);
 }
 
-struct block_device *block_device_at(uint32_t index)
+/* ---- References -------------------------------------------------------------------------------------- */
+
+struct block_device *block_device_get(struct block_device *device)
 {
-    return index < __atomic_load_n(&device_count, __ATOMIC_ACQUIRE) ? devices[index] : NULL;
+    uint32_t before = __atomic_fetch_add(&device->references, 1, __ATOMIC_RELAXED);
+    assert(before > 0);
+    return device;
+}
+
+void block_device_put(struct block_device *device)
+{
+    uint32_t before = __atomic_fetch_sub(&device->references, 1, __ATOMIC_ACQ_REL);
+    assert(before > 0 && !block_in_interrupt());
+    if (before == 1)
+        block_device_release(device);
+}
+
+/* The first from `index` on that is still there, referenced. */
+static struct block_device *get_from(uint32_t index)
+{
+    assert_spin_locked(&table_lock);
+    while (index < device_count && devices[index]->is_gone)
+        index++;
+    return index < device_count ? block_device_get(devices[index]) : NULL;
+}
+
+static uint32_t index_of(const struct block_device *device)
+{
+    uint32_t index = 0;
+    assert_spin_locked(&table_lock);
+    while (devices[index] != device) {
+        index++;
+        assert(index < device_count);
+    }
+    return index;
+}
+
+struct block_device *block_device_next(struct block_device *previous)
+{
+    spin_lock(&table_lock);
+    struct block_device *next = get_from(previous ? index_of(previous) + 1 : 0);
+    spin_unlock(&table_lock);
+    if (previous)
+        block_device_put(previous);
+    return next;
 }
 
 struct block_device *block_device_find(const char *name)
 {
-    struct block_device *device;
-    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
-        if (strcmp(device->name, name) == 0)
-            return device;
+    block_device_foreach(device) if (strcmp(device->name, name) == 0) return device;
     return NULL;
 }
+
+bool block_device_is_gone(const struct block_device *device)
+{
+    return read_once(device->is_gone);
+}
+
+void block_table_hide(struct block_device *device)
+{
+    SPIN_SCOPED(&table_lock);
+    assert(!device->is_gone);
+    write_once(device->is_gone, true);
+}
+
+void block_table_remove(struct block_device *device)
+{
+    SPIN_SCOPED(&table_lock);
+    for (uint32_t i = index_of(device) + 1; i < device_count; i++)
+        devices[i - 1] = devices[i];
+    device_count--;
+}
+
+/* ---- Asking ------------------------------------------------------------------------------------------- */
 
 static bool is_idle(struct block_device *device)
 {
@@ -206,17 +276,61 @@ void block_device_drain(struct block_device *device)
     change_drainers(device, -1);
 }
 
+/* Ops that may sleep are called under reset_mutex, the others with preemption off: so a removal can wait for
+ * both kinds. */
 int block_device_reset(struct block_device *device)
 {
-    const struct block_device_ops *ops = block_device_ops(device);
     assert(!block_in_interrupt());
-    if (!ops->reset)
-        return -EOPNOTSUPP;
     mutex_lock(&device->reset_mutex);
-    int error = ops->reset(device);
+    const struct block_device_ops *ops = block_device_ops(device);
+    int error = ops->reset ? ops->reset(device) : -EOPNOTSUPP;
     mutex_unlock(&device->reset_mutex);
     block_restart(device); /* R5: what the driver left while it was resetting */
     return error;
+}
+
+int block_device_raw(struct block_device *device, struct block_raw_job *job)
+{
+    MUTEX_SCOPED(&device->reset_mutex);
+    const struct block_device_ops *ops = block_device_ops(device);
+    return ops->raw ? ops->raw(device, job) : -EOPNOTSUPP;
+}
+
+int block_device_describe(struct block_device *device)
+{
+    MUTEX_SCOPED(&device->reset_mutex);
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (!ops->describe)
+        return -EOPNOTSUPP;
+    ops->describe(device);
+    return 0;
+}
+
+void block_device_poll(struct block_device *device)
+{
+    preempt_disable();
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (ops->poll)
+        ops->poll(device);
+    preempt_enable();
+}
+
+void block_device_set_polling(struct block_device *device, bool is_polling)
+{
+    preempt_disable();
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (ops->set_polling)
+        ops->set_polling(device, is_polling);
+    preempt_enable();
+}
+
+bool block_device_is_idle(struct block_device *device)
+{
+    preempt_disable();
+    const struct block_device_ops *ops = block_device_ops(device);
+    bool is_idle = !ops->is_idle || ops->is_idle(device);
+    preempt_enable();
+    return is_idle;
 }
 
 int block_status_to_error(uint8_t status)
@@ -256,10 +370,13 @@ void block_device_stats(struct block_device *device, struct block_stats *stats)
     stats->queued = device->queued;
     stats->in_flight = device->in_flight;
     spin_unlock_irq(&device->lock, flags);
-    if (block_device_ops(device)->counts)
-        block_device_ops(device)->counts(device, &stats->kicks, &stats->interrupts);
-    if (block_device_ops(device)->recovery)
-        block_device_ops(device)->recovery(device, &stats->recovery);
+    preempt_disable();
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (ops->counts)
+        ops->counts(device, &stats->kicks, &stats->interrupts);
+    if (ops->recovery)
+        ops->recovery(device, &stats->recovery);
+    preempt_enable();
 }
 
 void block_device_latency(struct block_device *device, uint64_t buckets[BLOCK_LATENCY_BUCKETS])
@@ -308,8 +425,11 @@ void block_dump(struct block_device *device)
              "%u queued, %u in flight of %u, scheduler %s, %llu device requests, %llu late looks",
              stats.queued, stats.in_flight, device->limits.depth, block_device_scheduler(device),
              (unsigned long long)stats.device_requests, (unsigned long long)stats.late);
-    if (block_device_ops(device)->dump)
-        block_device_ops(device)->dump(device);
+    preempt_disable();
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (ops->dump)
+        ops->dump(device);
+    preempt_enable();
 }
 
 #ifdef __KERNEL__

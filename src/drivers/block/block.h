@@ -21,6 +21,7 @@
 #define DRIVERS_BLOCK_BLOCK_H
 
 #include <kernel/base/error.h>
+#include <kernel/base/linker_set.h>
 #include <kernel/base/list.h>
 #include <kernel/base/types.h>
 #include <kernel/completion.h>
@@ -209,9 +210,10 @@ struct block_recovery;
 struct block_device_ops {
     /* Takes requests (merge leaders) from the front of `batch` as long as they fit, with one doorbell for
      * all; leaves the rest there: the layer restarts the queue at the next completion (R5). Any context,
-     * no lock held. The driver never refuses a request in another way: it completes it with a status. */
+     * no lock held, preemption off: so it can be waited for when the device goes away. The driver never
+     * refuses a request in another way: it completes it with a status. */
     void (*submit)(struct block_device *device, struct fifo *batch);
-    /* Looks for completions without an interrupt. Optional. */
+    /* Looks for completions without an interrupt; preemption off. Optional. */
     void (*poll)(struct block_device *device);
     /* Between these the driver does without completion interrupts. Optional; for mode=poll. */
     void (*set_polling)(struct block_device *device, bool is_polling);
@@ -258,8 +260,8 @@ struct block_raw_job {
 };
 
 struct block_device_config {
-    const char *prefix; /* "vd": the device becomes vd0, vd1, … in order of registration */
-    const char *where;  /* "modern PCI 00:03.0", constant for ever; or NULL */
+    const char *prefix; /* "vd": the device becomes vd0, vd1, …: the lowest that no device has */
+    const char *where;  /* "modern PCI 00:03.0", copied; or NULL */
     const struct block_device_ops *ops;
     void *driver;     /* block_device_driver() gives it back */
     uint64_t sectors; /* capacity, 512-byte units */
@@ -270,6 +272,10 @@ struct block_device_config {
 };
 must_check int block_device_register(const struct block_device_config *config, struct block_device **device);
 void *block_device_driver(struct block_device *device);
+/* For a driver whose device goes away. All that it had in flight is completed, and it completes what it is
+ * still given with BLOCK_GONE. Afterwards nothing calls it any more, nobody finds the device by name, and
+ * whoever has it open gets BLOCK_GONE from here. Sleeps. */
+void block_device_unregister(struct block_device *device);
 
 /* Completes what the driver drained, in order; each has its status in request->status. A leader stands
  * for its followers. Interrupt or thread context, no lock held; call it once for all that one interrupt
@@ -316,10 +322,29 @@ bool block_device_is_writeback(const struct block_device *device);
 /* What the device takes of that kind of range. */
 const struct block_range_limit *block_range_limit(const struct block_device *device, uint8_t operation);
 const struct block_device_ops *block_device_ops(const struct block_device *device);
-/* By name; NULL. Devices stay until shutdown. */
-struct block_device *block_device_find(const char *name);
-/* In order of registration: NULL past the end. */
-struct block_device *block_device_at(uint32_t index);
+
+/* A device may be removed at any time; its struct, and its name, stay as long as somebody holds a reference.
+ * Whoever submits to a device, or asks it anything, holds one meanwhile. One an open user (a command, a
+ * mount), never one a request. */
+struct block_device *block_device_get(struct block_device *device);
+/* The last one may sleep, until every CPU has come out of this device's queue. */
+void block_device_put(struct block_device *device);
+/* By name, referenced; NULL: there is none. */
+must_check struct block_device *block_device_find(const char *name);
+/* The one after `previous` in order of registration, referenced, and `previous` put; NULL: the first, and
+ * past the end. So a loop that is left early has one to put. */
+must_check struct block_device *block_device_next(struct block_device *previous);
+#define block_device_foreach(device) \
+    for (struct block_device *device = NULL; ((device) = block_device_next(device)) != NULL;)
+/* It was removed: every request ends with BLOCK_GONE. */
+bool block_device_is_gone(const struct block_device *device);
+
+/* Called when the last reference has gone, for whoever remembers a device without one (caches). */
+struct block_release_hook {
+    void (*released)(struct block_device *device);
+};
+#define BLOCK_RELEASE_HOOK(object) \
+    linker_set_add(block_release_hooks, const struct block_release_hook, object)
 
 /* Sleeps until nothing is queued or in flight. */
 void block_device_drain(struct block_device *device);
@@ -329,6 +354,13 @@ int block_device_reset(struct block_device *device);
  * made durable by a flush. To write through, all that was written before is durable too when this returns 0.
  * Thread context. */
 must_check int block_device_set_writeback(struct block_device *device, bool is_writeback);
+/* The bare device: 0, -EOPNOTSUPP, or the driver's errno. */
+must_check int block_device_raw(struct block_device *device, struct block_raw_job *job);
+/* The driver's ops of these names, if it has them. */
+void block_device_poll(struct block_device *device);
+void block_device_set_polling(struct block_device *device, bool is_polling);
+int block_device_describe(struct block_device *device); /* -EOPNOTSUPP */
+bool block_device_is_idle(struct block_device *device); /* true without */
 
 /* How long a request may be in flight before the device is reset, in steps of BLOCK_LATE_NS; 0: for ever.
  * Among younger ones that are stuck too, it may take twice as long. Any context. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of the block layer share: the device with its queue, and the scheduler's interface.
  *
- * Lock legend: I constant after registration; a atomic; q device->lock; r device->reset_mutex.
+ * Lock legend: I constant after registration; a atomic; q device->lock; r device->reset_mutex; t the table's.
  * Order: device->lock is a leaf. No driver call, no done and no other lock inside it.
  *
  * Invariants (architecture.md), and where they are asserted:
@@ -19,6 +19,7 @@
 #include <kernel/wait.h>
 
 #define BLOCK_DEVICES_MAX  64u
+#define BLOCK_WHERE_BYTES  48
 #define BLOCK_SECTORS_MAX  (1u << 22) /* of one merge: its bytes fit in 32 bits */
 #define BLOCK_DEADLINE_OPS 2u         /* reads; writes and ranges */
 #define BLOCK_EPOCH_HELD   2u         /* of a request that fault.c holds: the watchdog does not count it */
@@ -45,7 +46,7 @@ struct block_sched_deadline {
 };
 
 struct block_device {
-    const struct block_device_ops *ops; /* a: the driver's, or fault.c's around them */
+    const struct block_device_ops *ops; /* a: the driver's, fault.c's around them, or removal.c's */
     uint64_t sectors;                   /* a */
     uint32_t sector_mask;               /* I: logical block in sectors, minus 1 */
     uint32_t plain_sectors_max;         /* I: a single buffer up to this needs no look at the limits */
@@ -69,7 +70,7 @@ struct block_device {
         struct block_sched_none none;
         struct block_sched_deadline deadline;
     } sched;                                 /* q */
-    struct block_stats stats;                /* q: but for kicks, interrupts, queued, in_flight */
+    struct block_stats stats;                /* q: but for queued, in_flight; kicks, interrupts: once gone */
     uint64_t latency[BLOCK_LATENCY_BUCKETS]; /* q */
 
     struct block_limits limits; /* I */
@@ -77,9 +78,11 @@ struct block_device {
     bool was_late_printed, was_stall_printed; /* the watchdog's */
     struct wait_queue idle;
     struct mutex reset_mutex;
-    struct block_fault *fault;   /* r: fault.c's; never freed */
-    char name[BLOCK_NAME_BYTES]; /* I */
-    const char *where;           /* I */
+    struct block_fault *fault;     /* r: fault.c's; NULL without */
+    uint32_t references;           /* a: one is the registration's */
+    bool is_gone;                  /* t; a */
+    char name[BLOCK_NAME_BYTES];   /* I */
+    char where[BLOCK_WHERE_BYTES]; /* I */
 };
 
 /* A scheduler decides only while more waits than the device takes. All under device->lock. It may use the
@@ -146,6 +149,16 @@ void block_group_add_run(struct block_group *group, struct fifo_node *first, str
                          uint32_t count);
 /* plug.c: done of block_submit_and_wait; owner is its completion. */
 void block_wait_done(struct block_request *request);
+
+/* block.c: nobody finds it any more; and, its last reference gone: its place and name are free again. */
+void block_table_hide(struct block_device *device);
+void block_table_remove(struct block_device *device);
+/* removal.c: the last reference has gone. */
+void block_device_release(struct block_device *device);
+/* fault.c: from here on `ops` are the driver's, without rules. reset_mutex held. What is held or delayed goes
+ * back to the queue, which the caller restarts. */
+void block_fault_retire(struct block_device *device, const struct block_device_ops *ops);
+void block_fault_free(struct block_device *device);
 
 /* watchdog.c */
 void block_watchdog_init(struct block_device *device);

@@ -18,7 +18,7 @@ static void print_size(uint64_t sectors)
         console_printf("%9llu B", (unsigned long long)bytes);
 }
 
-/* The device named by argv[index], or NULL after one line. */
+/* The device named by argv[index], referenced, or NULL after one line. */
 static struct block_device *device_argument(int argc, char **argv, int index)
 {
     struct block_device *device = index < argc ? block_device_find(argv[index]) : NULL;
@@ -56,11 +56,9 @@ static void print_device_json(const struct block_device *device)
 static int lsblk_run(int argc, char **argv)
 {
     bool is_json = shell_flag(argc, argv, "--json");
-    struct block_device *device;
     if (!is_json)
         console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER  WHERE\n");
-    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
-        (is_json ? print_device_json : print_device)(device);
+    block_device_foreach(device)(is_json ? print_device_json : print_device)(device);
     return 0;
 }
 SHELL_COMMAND(lsblk, "[--json]", "list block devices", lsblk_run, NULL);
@@ -169,21 +167,20 @@ static void show_stats(struct block_device *device, uint64_t seconds, bool is_js
 static int iostat_run(int argc, char **argv)
 {
     bool is_json = shell_flag(argc, argv, "--json");
-    struct block_device *device;
     uint64_t seconds = 0;
     if (argc < 2 || argv[1][0] == '-') {
-        for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
-            show_stats(device, 0, is_json);
+        block_device_foreach(device) show_stats(device, 0, is_json);
         return 0;
     }
-    device = device_argument(argc, argv, 1);
-    if (!device)
-        return -ENODEV;
     if (argc > 2 && argv[2][0] != '-' && (string_to_u64(argv[2], &seconds) != 0 || seconds > 3600)) {
         console_printf("iostat: '%s' is not a number of seconds up to 3600\n", argv[2]);
         return -EINVAL;
     }
+    struct block_device *device = device_argument(argc, argv, 1);
+    if (!device)
+        return -ENODEV;
     show_stats(device, seconds, is_json);
+    block_device_put(device);
     return 0;
 }
 SHELL_COMMAND(iostat, "[DEV] [SECONDS] [--json]", "counts of block devices since boot, or during SECONDS",
@@ -199,6 +196,7 @@ static int latency_run(int argc, char **argv)
     block_device_latency(device, buckets);
     if (is_json)
         console_printf("{\"name\":\"%s\",\"buckets\":[", block_device_name(device));
+    block_device_put(device);
     for (unsigned i = 0; i < BLOCK_LATENCY_BUCKETS; i++) {
         if (is_json)
             console_printf("%s%llu", i ? "," : "", (unsigned long long)buckets[i]);
@@ -217,31 +215,39 @@ static int sched_run(int argc, char **argv)
     struct block_device *device = device_argument(argc, argv, 1);
     if (!device)
         return -ENODEV;
-    if (argc > 2 && block_device_set_scheduler(device, argv[2]) != 0) {
+    int error = argc > 2 ? block_device_set_scheduler(device, argv[2]) : 0;
+    if (error)
         console_printf("sched: no scheduler named '%s'; there are none, deadline\n", argv[2]);
-        return -ENOENT;
-    }
-    console_printf("%s: %s\n", block_device_name(device), block_device_scheduler(device));
-    return 0;
+    else
+        console_printf("%s: %s\n", block_device_name(device), block_device_scheduler(device));
+    block_device_put(device);
+    return error;
 }
 SHELL_COMMAND(sched, "DEV [NAME]", "show or change a device's scheduler", sched_run, NULL);
+
+static int set_timeout(struct block_device *device, const char *text)
+{
+    uint64_t seconds;
+    if (string_to_u64(text, &seconds) != 0 || seconds > BLOCK_TIMEOUT_SECONDS_MAX) {
+        console_printf("timeout: '%s' is not a number of seconds up to %u\n", text,
+                       BLOCK_TIMEOUT_SECONDS_MAX);
+        return -EINVAL;
+    }
+    block_device_set_timeout(device, seconds * NSEC_PER_SEC);
+    return 0;
+}
 
 static int timeout_run(int argc, char **argv)
 {
     struct block_device *device = device_argument(argc, argv, 1);
-    uint64_t seconds;
     if (!device)
         return -ENODEV;
-    if (argc > 2 && (string_to_u64(argv[2], &seconds) != 0 || seconds > BLOCK_TIMEOUT_SECONDS_MAX)) {
-        console_printf("timeout: '%s' is not a number of seconds up to %u\n", argv[2],
-                       BLOCK_TIMEOUT_SECONDS_MAX);
-        return -EINVAL;
-    }
-    if (argc > 2)
-        block_device_set_timeout(device, seconds * NSEC_PER_SEC);
-    console_printf("%s: %llu s\n", block_device_name(device),
-                   (unsigned long long)(block_device_timeout(device) / NSEC_PER_SEC));
-    return 0;
+    int error = argc > 2 ? set_timeout(device, argv[2]) : 0;
+    if (!error)
+        console_printf("%s: %llu s\n", block_device_name(device),
+                       (unsigned long long)(block_device_timeout(device) / NSEC_PER_SEC));
+    block_device_put(device);
+    return error;
 }
 SHELL_COMMAND(timeout, "DEV [SECONDS]",
               "show or change how long a device may keep a request before it is reset (0: for ever)",
@@ -250,7 +256,11 @@ SHELL_COMMAND(timeout, "DEV [SECONDS]",
 static int reset_run(int argc, char **argv)
 {
     struct block_device *device = device_argument(argc, argv, 1);
-    return device ? block_device_reset(device) : -ENODEV;
+    if (!device)
+        return -ENODEV;
+    int error = block_device_reset(device);
+    block_device_put(device);
+    return error;
 }
 SHELL_COMMAND(reset, "DEV", "reset a device; what is in flight is sent again", reset_run, NULL);
 
@@ -306,28 +316,33 @@ static int describe(const char *name)
     struct block_device *device = block_device_find(name);
     if (!device)
         return -ENODEV;
-    if (block_device_ops(device)->describe)
-        block_device_ops(device)->describe(device);
-    else
+    int error = block_device_describe(device);
+    if (error == -EOPNOTSUPP) {
         console_printf("%s: %s\n", name, block_device_where(device));
-    print_limits(device);
-    return print_lifetime(device);
+        error = 0;
+    }
+    if (!error) {
+        print_limits(device);
+        error = print_lifetime(device);
+    }
+    block_device_put(device);
+    return error;
 }
 DEVICE_DESCRIBER(describe);
 
 static int cache_run(int argc, char **argv)
 {
-    struct block_device *device = device_argument(argc, argv, 1);
+    bool is_writeback = argc > 2 && strcmp(argv[2], "writeback") == 0;
     int error = 0;
+    if (argc > 3 || (argc == 3 && !is_writeback && strcmp(argv[2], "writethrough") != 0))
+        return -EINVAL;
+    struct block_device *device = device_argument(argc, argv, 1);
     if (!device)
         return -ENODEV;
-    if (argc > 2) {
-        bool is_writeback = strcmp(argv[2], "writeback") == 0;
-        if (argc > 3 || (!is_writeback && strcmp(argv[2], "writethrough") != 0))
-            return -EINVAL;
+    if (argc > 2)
         error = block_device_set_writeback(device, is_writeback);
-    }
     console_printf("%s: %s\n", block_device_name(device), cache_name(device));
+    block_device_put(device);
     return error;
 }
 SHELL_COMMAND(cache, "DEV [writeback|writethrough]", "show or switch a device's write cache", cache_run,

@@ -79,6 +79,7 @@ static int discard_run(int argc, char **argv)
         error = run(&job);
     if (error == -EOPNOTSUPP)
         console_printf("discard: %s has no %s\n", argv[1], block_operation_name(job.operation));
+    block_device_put(job.device);
     return error;
 }
 SHELL_COMMAND(

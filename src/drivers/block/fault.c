@@ -31,12 +31,13 @@
 /* Lock legend: I constant; f fault->lock. */
 struct block_fault {
     struct block_device *device;           /* I */
-    const struct block_device_ops *driver; /* I */
+    const struct block_device_ops *driver; /* f; a: changes once, when the device goes */
     struct block_device_ops ops;           /* I: the driver's, but for submit */
     struct spinlock lock;
     struct block_fault_state state; /* f */
     struct fifo parked;             /* f: in order of arrival */
     uint32_t away;                  /* f: with the queue, marked */
+    bool is_retired;                /* f: the device goes: nothing is judged any more */
     uint64_t timer_ns;              /* f: when the timer fires; NEVER: it is not started */
     struct timer timer;             /* f */
 };
@@ -149,6 +150,7 @@ static void choose_ops(struct block_fault *fault)
 {
     assert_spin_locked(&fault->lock);
     bool is_idle = fault->state.rule_count == 0 && fault->state.parked == 0 && fault->away == 0;
+    is_idle |= fault->is_retired;
     /* Pairs with the dependent loads of whoever calls through device->ops. */
     __atomic_store_n(&fault->device->ops, is_idle ? fault->driver : &fault->ops, __ATOMIC_RELEASE);
 }
@@ -224,7 +226,7 @@ static void fault_submit(struct block_device *device, struct fifo *batch)
     sort(fault, batch, &pass, &failed);
     block_watchdog_resume(device, &pass);
     if (!fifo_is_empty(&pass))
-        fault->driver->submit(device, &pass);
+        read_once(fault->driver)->submit(device, &pass);
     if (!fifo_is_empty(&pass)) {
         leave(fault, &pass);
         fifo_append(batch, &pass);
@@ -271,7 +273,7 @@ static void expired(struct timer *timer)
     uint64_t now_ns = clock_ns();
     uint64_t flags = spin_lock_irq(&fault->lock);
     fault->timer_ns = NEVER;
-    if (fault->away > 0) /* perhaps on its way to the queue still */
+    if (fault->away > 0 && !fault->is_retired) /* perhaps on its way to the queue still */
         wake_at(fault, now_ns + LOOK_NS);
     take_due(fault, now_ns, &due);
     spin_unlock_irq(&fault->lock, flags);
@@ -315,6 +317,8 @@ int block_fault_add(struct block_device *device, const struct block_fault_rule *
     assert(rule->sectors == UINT64_MAX || rule->sector + rule->sectors > rule->sector);
     assert(rule->kind != BLOCK_FAULT_ERROR || (rule->status != BLOCK_OK && rule->status <= BLOCK_GONE));
     MUTEX_SCOPED(&device->reset_mutex);
+    if (block_device_is_gone(device))
+        return -ENODEV;
     if (!device->fault)
         device->fault = create(device);
     if (!device->fault)
@@ -346,6 +350,35 @@ void block_fault_release(struct block_device *device)
 void block_fault_clear(struct block_device *device)
 {
     release(device, true);
+}
+
+void block_fault_retire(struct block_device *device, const struct block_device_ops *ops)
+{
+    struct fifo due = FIFO_INIT(due);
+    struct block_fault *fault = device->fault;
+    assert(mutex_is_held(&device->reset_mutex));
+    if (!fault) {
+        __atomic_store_n(&device->ops, ops, __ATOMIC_RELEASE);
+        return;
+    }
+    uint64_t flags = spin_lock_irq(&fault->lock);
+    fault->state.rule_count = 0;
+    fault->is_retired = true;
+    fault->driver = ops;
+    take_due(fault, NEVER, &due);
+    choose_ops(fault);
+    spin_unlock_irq(&fault->lock, flags);
+    if (!fifo_is_empty(&due))
+        (void)block_queue_put_back(device, &due, true, 0);
+}
+
+void block_fault_free(struct block_device *device)
+{
+    struct block_fault *fault = device->fault;
+    if (!fault)
+        return;
+    timer_cancel(&fault->timer);
+    heap_free(fault);
 }
 
 void block_fault_state(struct block_device *device, struct block_fault_state *state)

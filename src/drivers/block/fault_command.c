@@ -222,15 +222,8 @@ static void show(struct block_device *device, bool is_json)
         print_rule(&state.rules[i]);
 }
 
-static int fault_run(int argc, char **argv)
+static int run_on(struct block_device *device, int argc, char **argv)
 {
-    struct block_device *device = argc > 1 ? block_device_find(argv[1]) : NULL;
-    if (argc < 2)
-        return -EINVAL;
-    if (!device) {
-        console_printf("fault: no device named '%s'\n", argv[1]);
-        return -ENODEV;
-    }
     bool is_json = argc == 3 && strcmp(argv[2], "--json") == 0;
     if (argc == 2 || is_json)
         show(device, is_json);
@@ -241,6 +234,20 @@ static int fault_run(int argc, char **argv)
     else
         return add_from(device, argc, argv);
     return 0;
+}
+
+static int fault_run(int argc, char **argv)
+{
+    struct block_device *device = argc > 1 ? block_device_find(argv[1]) : NULL;
+    if (argc < 2)
+        return -EINVAL;
+    if (!device) {
+        console_printf("fault: no device named '%s'\n", argv[1]);
+        return -ENODEV;
+    }
+    int error = run_on(device, argc, argv);
+    block_device_put(device);
+    return error;
 }
 SHELL_COMMAND(
     fault, "DEV [error|delay|hold|reorder [KEY=VALUE...] | release | clear | --json]",
@@ -260,9 +267,7 @@ SHELL_COMMAND(
 
 static void clear_all(void)
 {
-    struct block_device *device;
-    for (uint32_t i = 0; (device = block_device_at(i)) != NULL; i++)
-        block_fault_clear(device);
+    block_device_foreach(device) block_fault_clear(device);
 }
 
 /* Before the caches' hooks, which are linked after this one (fs/ after drivers/). */

@@ -90,7 +90,9 @@ void block_queue_run(struct block_plug *context, struct block_device *device, st
         trace(TRACE_BLOCK_DISPATCH, (uintptr_t)device, count);
         struct fifo_node *first = batch->leaders.head;
         context->must_rerun = false;
+        preempt_disable(); /* a removal waits for it (removal.c) */
         read_once(device->ops)->submit(device, &batch->leaders);
+        preempt_enable();
         again = context->must_rerun;
         if (unlikely(!fifo_is_empty(&batch->leaders)))
             again |= block_queue_put_back(device, &batch->leaders, batch->leaders.head != first, completed);

@@ -37,10 +37,10 @@ static bool is_late(struct block_device *device)
     return is_late;
 }
 
-static void look(struct block_device *device)
+static void look(struct block_device *device, const struct block_device_ops *ops)
 {
-    if (block_device_ops(device)->late)
-        block_device_ops(device)->late(device);
+    if (ops->late)
+        ops->late(device);
     if (device->was_late_printed)
         return;
     device->was_late_printed = true;
@@ -71,10 +71,11 @@ static bool goes_on(struct block_device *device)
 static void tick(struct timer *timer)
 {
     struct block_device *device = container_of(timer, struct block_device, watchdog);
+    const struct block_device_ops *ops = block_device_ops(device); /* once: see removal.c */
     if (is_late(device)) {
-        look(device);
-        if (block_device_ops(device)->timed_out && has_timed_out(device))
-            block_device_ops(device)->timed_out(device);
+        look(device, ops);
+        if (ops->timed_out && has_timed_out(device))
+            ops->timed_out(device);
     }
     if (goes_on(device))
         block_watchdog_arm(device);

@@ -39,16 +39,17 @@ void block_device_needs_flush(struct block_device *device)
 static int tell_device(struct block_device *device, bool is_writeback, uint32_t *which)
 {
     MUTEX_SCOPED(&device->reset_mutex);
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (!ops->set_writeback)
+        return -EOPNOTSUPP;
     *which = doubt(device);
-    return block_device_ops(device)->set_writeback(device, is_writeback);
+    return ops->set_writeback(device, is_writeback);
 }
 
 int block_device_set_writeback(struct block_device *device, bool is_writeback)
 {
     uint32_t which;
     assert(!block_in_interrupt());
-    if (!block_device_ops(device)->set_writeback)
-        return -EOPNOTSUPP;
     int error = tell_device(device, is_writeback, &which);
     block_restart(device); /* R5: what the driver left meanwhile */
     if (error || is_writeback)

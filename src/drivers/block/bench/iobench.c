@@ -275,7 +275,7 @@ static int run_one(const struct bench_config *config, uint64_t *iops)
         return -ENOMEM;
     histogram_init(&result->latency);
     int error = config->mode == BENCH_RAW ? bench_run_raw(config, result) : bench_run_workers(config, result);
-    if (!error || error == -EINTR)
+    if (!error || error == -EINTR || error == -ENODEV)
         bench_report(config, result);
     *iops = bench_per_second(result->ios, result->end.ns - result->start.ns);
     if (!error && (result->errors > 0 || result->verify_errors > 0))
@@ -310,12 +310,14 @@ static int iobench_run(int argc, char **argv)
 
     if (!error)
         error = shell_option_u64(argc, argv, "ratio", 0, 1, &is_ratio);
-    if (error)
-        return error;
-    MUTEX_SCOPED(&iobench_mutex);
-    error = run_one(&config, &iops);
-    if (!error && is_ratio)
-        error = run_ratio(&config, iops);
+    if (!error) {
+        MUTEX_SCOPED(&iobench_mutex);
+        error = run_one(&config, &iops);
+        if (!error && is_ratio)
+            error = run_ratio(&config, iops);
+    }
+    if (config.device)
+        block_device_put(config.device);
     return error;
 }
 SHELL_COMMAND(

@@ -58,6 +58,7 @@ struct bench_run {
     uint32_t arrived;     /* a */
     bool must_stop;       /* a */
     bool was_interrupted; /* c */
+    bool is_device_gone;  /* a: set by the worker that was told so */
 };
 
 /* 0, -ENOMEM, -EINTR, -EOPNOTSUPP. Verification and I/O errors are counted in the result, not returned. */

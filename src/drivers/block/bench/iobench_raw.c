@@ -37,7 +37,7 @@ static int run_job(const struct bench_config *config, struct block_raw_job *job)
 {
     assert(job->data != NULL && job->window_start && job->window_end);
     block_device_drain(config->device);
-    int error = block_device_ops(config->device)->raw(config->device, job);
+    int error = block_device_raw(config->device, job);
     if (!error && job->done != job->ios)
         log_error("iobench", "%s: raw: %llu of %llu I/Os done", block_device_name(config->device),
                   (unsigned long long)job->done, (unsigned long long)job->ios);

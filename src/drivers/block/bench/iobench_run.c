@@ -83,11 +83,10 @@ static void end_phase(struct bench_run *run, uint64_t deadline_ns)
 static void run_phases(struct bench_run *run, struct bench_result *result)
 {
     const struct bench_config *config = run->config;
-    const struct block_device_ops *ops = block_device_ops(config->device);
-    bool is_polling = config->mode == BENCH_POLL && ops->set_polling;
+    bool is_polling = config->mode == BENCH_POLL;
 
     if (is_polling)
-        ops->set_polling(config->device, true);
+        block_device_set_polling(config->device, true);
     /* Caches, translations and the host's own come to rest; drained, so that the window counts only itself.
      */
     begin_phase(run, BENCH_WARMUP);
@@ -99,7 +98,7 @@ static void run_phases(struct bench_run *run, struct bench_result *result)
     bench_window_end(result);
 
     if (is_polling)
-        ops->set_polling(config->device, false); /* the verification sleeps */
+        block_device_set_polling(config->device, false); /* the verification sleeps */
     begin_phase(run, BENCH_VERIFY);
     end_phase(run, UINT64_MAX);
 }
@@ -157,5 +156,7 @@ int bench_run_workers(const struct bench_config *config, struct bench_result *re
     heap_free(run.workers);
     if (!error)
         block_device_drain(config->device);
-    return error ? error : run.was_interrupted ? -EINTR : 0;
+    if (error)
+        return error;
+    return run.is_device_gone ? -ENODEV : run.was_interrupted ? -EINTR : 0;
 }

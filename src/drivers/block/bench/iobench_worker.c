@@ -88,10 +88,20 @@ static noinline void check_block(struct bench_worker *worker, struct block_reque
                   (unsigned long long)request->sector, pattern_verdict_name(verdict));
 }
 
+/* Without a device the run has no end of its own. */
+static cold void count_error(struct bench_worker *worker, const struct block_request *request)
+{
+    worker->errors++;
+    if (request->status == BLOCK_GONE) {
+        write_once(worker->run->is_device_gone, true);
+        write_once(worker->run->must_stop, true);
+    }
+}
+
 static always_inline void account(struct bench_worker *worker, struct block_request *request)
 {
     if (unlikely(request->status != BLOCK_OK))
-        worker->errors++;
+        count_error(worker, request);
     else if (unlikely(worker->has_extras) && worker->config->verify && request->operation == BLOCK_READ &&
              worker->config->read_share == 65536) /* in a mix, what is read may never have been written */
         check_block(worker, request);
@@ -131,11 +141,9 @@ static void run_sleeping(struct bench_worker *worker, uint64_t ios)
 static uint32_t reap_polling(struct bench_worker *worker, uint32_t at_least, struct fifo *finished)
 {
     struct block_device *device = worker->config->device;
-    void (*poll)(struct block_device *) = block_device_ops(device)->poll;
     uint32_t count = 0;
-    assert(poll != NULL);
     while (count < at_least) {
-        poll(device);
+        block_device_poll(device);
         count += block_group_reap(&worker->group, 0, finished);
     }
     return count;
@@ -236,7 +244,8 @@ static void run_verification(struct bench_worker *worker)
     struct block_request *request = &worker->slots[0].request;
     worker->random = worker->random_at_start;
     worker->next_block = worker->next_block_at_start;
-    for (uint64_t left = worker->ios; left > 0 && !worker->run->was_interrupted; left--) {
+    for (uint64_t left = worker->ios;
+         left > 0 && !worker->run->was_interrupted && !read_once(worker->run->is_device_gone); left--) {
         request->sector = next_sector(worker);
         if (next_random(worker) >> 48 < worker->config->read_share)
             continue;

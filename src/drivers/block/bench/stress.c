@@ -36,6 +36,7 @@ static struct stress_counts sum_counts(const struct stress *stress)
         sum.zeroes += counts->zeroes;
         sum.retried += counts->retried;
         sum.failed += counts->failed;
+        sum.gone += counts->gone;
         sum.verified += counts->verified;
         sum.wrong += counts->wrong;
     }
@@ -79,10 +80,9 @@ static void disturb(struct stress *stress, struct coordinator *coordinator)
             stress->scheduler_changes++;
     }
     if (stress->config.do_reset && ((random >> 16 & 7) == 0 || stress->resets == 0)) {
-        if (block_device_reset(stress->config.device) == 0)
-            stress->resets++;
-        else
-            stress->reset_errors++;
+        int error = block_device_reset(stress->config.device);
+        stress->resets += error == 0;
+        stress->reset_errors += error && error != -ENODEV; /* gone: the requests will tell */
     }
 }
 
@@ -133,11 +133,12 @@ static void print_repeat(const struct stress_config *config)
     shell_line_end(&line);
 }
 
+static const char device_gone[] = "the device has gone";
+
 /* The first thing that is wrong, or NULL. `sum` is complete, nothing is in flight. */
 static const char *find_fault(struct stress *stress, struct stress_counts *sum)
 {
     struct block_device *device = stress->config.device;
-    const struct block_device_ops *ops = block_device_ops(device);
     struct block_stats stats;
 
     assert(read_once(stress->running) == 0);
@@ -149,13 +150,15 @@ static const char *find_fault(struct stress *stress, struct stress_counts *sum)
         return "blocks are still claimed";
     if (stats.queued != 0 || stats.in_flight != 0)
         return "the queue is not empty after its drain";
-    if (ops->is_idle && !ops->is_idle(device)) /* R2 */
+    if (!block_device_is_idle(device)) /* R2 */
         return "the driver's descriptors are not all free";
-    int error = stress_range_check_all(&stress->range, &sum->verified, &sum->wrong);
+    int error = sum->gone > 0 ? 0 : stress_range_check_all(&stress->range, &sum->verified, &sum->wrong);
     if (sum->wrong > 0)
         return "wrong content";
     if (sum->failed > 0 || stress->reset_errors > 0)
         return "requests or resets failed";
+    if (sum->gone > 0)
+        return device_gone;
     return error ? "the last reading of the whole range failed" : NULL;
 }
 
@@ -171,8 +174,9 @@ static void print_json(const struct stress *stress, const struct stress_counts *
     shell_line_add(&line, ",\"reads\":%llu,\"writes\":%llu,\"flushes\":%llu,\"verified\":%llu,\"wrong\":%llu",
                    ULL(sum->reads), ULL(sum->writes), ULL(sum->flushes), ULL(sum->verified), ULL(sum->wrong));
     shell_line_add(&line, ",\"discards\":%llu,\"write_zeroes\":%llu", ULL(sum->discards), ULL(sum->zeroes));
-    shell_line_add(&line, ",\"errors\":%llu,\"retried\":%llu,\"resets\":%llu,\"runtime_ns\":%llu}",
-                   ULL(sum->failed), ULL(sum->retried), ULL(stress->resets), ULL(ns));
+    shell_line_add(&line,
+                   ",\"errors\":%llu,\"gone\":%llu,\"retried\":%llu,\"resets\":%llu,\"runtime_ns\":%llu}",
+                   ULL(sum->failed), ULL(sum->gone), ULL(sum->retried), ULL(stress->resets), ULL(ns));
     shell_line_end(&line);
 }
 
@@ -195,13 +199,11 @@ static void print_verdict(const struct stress *stress, const struct stress_count
 /* Threads sleep for requests that will not come back: what they use must stay. */
 static int report_stuck(const struct stress *stress)
 {
-    const struct block_device_ops *ops = block_device_ops(stress->config.device);
     struct stress_counts sum = sum_counts(stress);
     console_printf("stress: FAILED: %llu requests did not complete within %llu s\n",
                    (unsigned long long)(sum.submitted - sum.completed),
                    (unsigned long long)(STUCK_NS / NSEC_PER_SEC));
-    if (ops->dump)
-        ops->dump(stress->config.device);
+    block_dump(stress->config.device);
     print_repeat(&stress->config);
     return -ETIMEDOUT;
 }
@@ -262,8 +264,10 @@ static int run_stress(struct stress *stress, struct coordinator *coordinator)
         print_json(stress, &sum, fault, ns);
     else
         print_verdict(stress, &sum, fault, ns);
-    if (fault)
+    if (fault && fault != device_gone)
         print_repeat(&stress->config);
+    if (fault == device_gone)
+        return -ENODEV;
     return fault ? -EIO : coordinator->was_interrupted ? -EINTR : 0;
 }
 
@@ -390,7 +394,11 @@ static int stress_run(int argc, char **argv)
     /* First of all: a run that hangs or panics must be repeatable too. */
     if (!error && !shell_option(argc, argv, "seed"))
         console_printf("stress: seed=%llu\n", (unsigned long long)config.seed);
-    return error ? error : run(&config);
+    if (!error)
+        error = run(&config);
+    if (config.device && error != -ETIMEDOUT) /* its stuck requests keep it */
+        block_device_put(config.device);
+    return error;
 }
 SHELL_COMMAND(stress, "dev=NAME [ios=N|seconds=N] [threads=16] [seed=N] [KEY=VALUE...]",
               "verify a device under a mix of concurrent requests; destroys data", stress_run,

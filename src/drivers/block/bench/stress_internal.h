@@ -69,7 +69,7 @@ must_check int stress_range_check_all(const struct stress_range *range, uint64_t
 
 struct stress_counts {
     uint64_t submitted, completed, reads, writes, flushes, discards, zeroes;
-    uint64_t retried, failed, verified, wrong;
+    uint64_t retried, failed, gone, verified, wrong;
 };
 
 struct stress_slot {

@@ -151,11 +151,17 @@ static void prepare(struct stress_worker *worker, struct stress_slot *slot)
     worker->left--;
 }
 
-/* BLOCK_RETRY is what a reset may answer; without resets it is a failure like any other. */
+/* BLOCK_RETRY is what a reset may answer; without resets it is a failure like any other. A device that is
+ * removed ends the run. */
 static cold void count_failure(struct stress_worker *worker, const struct block_request *request)
 {
     if (request->status == BLOCK_RETRY && worker->stress->config.do_reset) {
         worker->counts.retried++;
+        return;
+    }
+    if (request->status == BLOCK_GONE) {
+        worker->counts.gone++;
+        write_once(worker->stress->must_stop, true);
         return;
     }
     if (worker->counts.failed++ < FAILURE_LINES)

@@ -364,7 +364,9 @@ KTEST(fault_command_refuses_bad_words, KTEST_FAST)
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         ktest_expect_equal(run_on(device, bad[i]), -EINVAL);
     ktest_expect_equal(shell_execute("fault nosuch0"), -ENODEV);
-    block_fault_state(block_device_find(device), &now);
+    struct block_device *found = block_device_find(device);
+    block_fault_state(found, &now);
+    block_device_put(found);
     ktest_expect_equal(now.rule_count, 0);
     for (uint32_t i = 0; i < BLOCK_FAULT_RULES; i++)
         ktest_expect_equal(run_on(device, "fault %s hold op=get-id sector=80-87"), 0);

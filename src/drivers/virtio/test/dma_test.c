@@ -46,9 +46,8 @@ static void expect_same_data(struct block_device *device, uint8_t *buffer, uint6
 KTEST(dma_to_odd_places, KTEST_FAST)
 {
     uint8_t *buffer = heap_alloc(BUFFER_BYTES);
-    struct block_device *device;
     ktest_expect(buffer != NULL);
-    for (uint32_t i = 0; buffer && (device = block_device_at(i)) != NULL; i++) {
+    for (struct block_device *device = NULL; buffer && (device = block_device_next(device)) != NULL;) {
         if (strncmp(block_device_name(device), "vd", 2) == 0 && block_device_sectors(device) > 1 &&
             block_device_limits(device)->logical_block_bytes == BLOCK_SECTOR_BYTES)
             expect_same_data(device, buffer, 1);

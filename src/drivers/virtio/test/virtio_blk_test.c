@@ -31,8 +31,7 @@ static uint64_t interrupts_of(struct block_device *device)
 KTEST(virtio_blk_reads_by_interrupt, KTEST_FAST)
 {
     uint8_t *data = heap_alloc_zeroed(2 * REQUEST_BYTES);
-    struct block_device *device;
-    for (uint32_t i = 0; data && (device = block_device_at(i)) != NULL; i++) {
+    for (struct block_device *device = NULL; data && (device = block_device_next(device)) != NULL;) {
         if (!is_virtio_disk(device) || block_device_sectors(device) < REQUEST_BYTES / BLOCK_SECTOR_BYTES)
             continue;
         uint64_t before = interrupts_of(device);
@@ -82,8 +81,8 @@ KTEST(virtio_blk_reset_under_load, KTEST_FAST)
 {
     struct block_request *requests = heap_alloc_zeroed(REQUESTS * sizeof(*requests));
     uint8_t *data = heap_alloc(REQUESTS * REQUEST_BYTES);
-    struct block_device *device;
-    for (uint32_t i = 0; requests && data && (device = block_device_at(i)) != NULL; i++) {
+    for (struct block_device *device = NULL;
+         requests && data && (device = block_device_next(device)) != NULL;) {
         if (!is_virtio_disk(device) || block_device_sectors(device) < REQUEST_BYTES / BLOCK_SECTOR_BYTES)
             continue;
         for (unsigned round = 0; round < 20; round++)

@@ -18,6 +18,9 @@ static inline bool sched_is_worth_deferring(void)
 {
     return host_defers;
 }
+static inline void sched_wait_for_cpus(void)
+{
+}
 static inline void sched_wake_batch_begin(void)
 {
 }
