@@ -149,6 +149,7 @@ class Vm:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._qmp = None
+        self._events = []
 
     def __enter__(self):
         return self
@@ -207,7 +208,7 @@ class Vm:
         return self.text[start:match.start() + 1]
 
     def qmp(self, command, **arguments):
-        """One QMP command; its return value. Events are skipped."""
+        """One QMP command; its return value. Events that come meanwhile are kept for `event`."""
         if self._qmp is None:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(30)
@@ -220,10 +221,29 @@ class Vm:
     def _exchange(self, command, arguments):
         self._qmp.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self._qmp.flush()
-        while line := self._qmp.readline():
-            reply = json.loads(line)
+        while reply := self._receive():
             if "error" in reply:
                 raise RuntimeError(f"{command}: {reply['error']}")
             if "return" in reply:
                 return reply["return"]
         raise RuntimeError(f"{command}: QEMU closed the connection")
+
+    def _receive(self):
+        """The next message, or None at the end; an event is kept, and told by its name."""
+        line = self._qmp.readline()
+        message = json.loads(line) if line else None
+        if message and "event" in message:
+            self._events.append(message)
+            return {"event": message["event"]}
+        return message
+
+    def event(self, name, **data):
+        """Waits for the QMP event of this name with these data; earlier ones count. Each is given out once."""
+        def matches(event):
+            return event["event"] == name and all(event["data"].get(key) == value for key, value in data.items())
+        while not any(map(matches, self._events)):
+            if not self._receive():
+                raise RuntimeError(f"{name}: QEMU closed the connection")
+        found = next(filter(matches, self._events))
+        self._events.remove(found)
+        return found["data"]

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk over all buses and the list of what it found.
+/* The walk over all buses and the list of what it found; and what comes and goes behind a slot later.
  *
  * It starts at the first bus of each ECAM window (or at bus 0 by port) and goes down through bridges as
  * firmware numbered them. A bus is walked once: a bridge that leads upwards, to itself, or to a bus that was
  * seen already gets one line and is not followed. So the depth is bounded by the bus numbers.
- * Boot thread only; the list is constant afterwards. */
+ * The boot thread makes the list, later the thread that watches the slots is the only one that changes it:
+ * under pci_mutex, which it needs not for looking. Drivers are called without the mutex. */
 #include <arch/acpi.h>
 #include <arch/mmu.h>
 #include <drivers/pci/pci.h>
@@ -21,7 +22,8 @@
 
 linker_set_declare(pci_drivers, const struct pci_driver);
 
-static struct list devices = LIST_INIT(devices);
+struct mutex pci_mutex = MUTEX_INIT(pci_mutex, "pci");
+static struct list devices = LIST_INIT(devices); /* pci_mutex to change */
 
 /* One segment's walk. */
 struct walk {
@@ -70,6 +72,25 @@ static void follow_bridge(struct walk *walk, struct pci_device *bridge)
     walk_bus(walk, bus, bridge);
 }
 
+/* Its place in the list: by segment, bus, slot and function. */
+static uint64_t order_of(const struct pci_device *device)
+{
+    return (uint64_t)device->segment << 24 | (uint64_t)device->bus << 16 | (uint64_t)device->slot << 8 |
+           device->function;
+}
+
+static void list_device(struct pci_device *device)
+{
+    MUTEX_SCOPED(&pci_mutex);
+    struct list *after = &devices;
+    list_foreach (node, &devices) {
+        if (order_of(list_entry(node, struct pci_device, node)) > order_of(device))
+            break;
+        after = node;
+    }
+    list_push_front(after, &device->node);
+}
+
 /* Lists the function behind `probe`, whose address is filled in. False without memory. */
 static bool add_function(struct walk *walk, const struct pci_device *probe)
 {
@@ -81,7 +102,7 @@ static bool add_function(struct walk *walk, const struct pci_device *probe)
     *device = *probe;
     read_identity(device);
     name_device(device);
-    list_push_back(&devices, &device->node);
+    list_device(device);
     log_debug("pci", "%s: %04x:%04x class %02x%02x", device->name, device->vendor_id, device->device_id,
               device->class_code, device->subclass);
     if (device->header_type == 1 && device->class_code == PCI_CLASS_BRIDGE)
@@ -116,6 +137,8 @@ static void walk_bus(struct walk *walk, uint8_t bus, struct pci_device *bridge)
             return;
         }
     }
+    if (bridge)
+        bridge->secondary = window;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
         struct pci_device probe = {
             .bridge = bridge, .segment = walk->segment, .bus = bus, .slot = (uint8_t)slot};
@@ -147,18 +170,26 @@ static const struct pci_driver *find_driver(const struct pci_device *device)
     return NULL;
 }
 
+/* Its BARs are sized and have addresses. */
+static void bind_driver(struct pci_device *device)
+{
+    const struct pci_driver *driver = find_driver(device);
+    if (!driver)
+        return;
+    log_info("pci", "%s: %04x:%04x class %02x%02x, driver %s", device->name, device->vendor_id,
+             device->device_id, device->class_code, device->subclass, driver->name);
+    if (driver->probe(device) == 0)
+        device->driver = driver;
+}
+
 static void bind_drivers(void)
 {
     list_foreach (node, &devices) {
         struct pci_device *device = list_entry(node, struct pci_device, node);
-        const struct pci_driver *driver = device->driver ? NULL : find_driver(device);
-        if (!driver)
+        if (!find_driver(device))
             continue;
-        log_info("pci", "%s: %04x:%04x class %02x%02x, driver %s", device->name, device->vendor_id,
-                 device->device_id, device->class_code, device->subclass, driver->name);
         pci_size_bars(device);
-        if (driver->probe(device) == 0)
-            device->driver = driver;
+        bind_driver(device);
     }
 }
 
@@ -179,10 +210,95 @@ void pci_init(void)
     else
         log_info("pci", "%u functions, by %s", count, is_by_port ? "ports" : "ECAM");
     bind_drivers();
+    pci_hotplug_init();
+}
+
+/* ---- Behind a slot ------------------------------------------------------------------------------------- */
+
+/* A function there uses the line of the port's own pin, which is routed, if it has the same pin: the slot
+ * number is 0, so the port turns none into another (PCI-to-PCI bridge 1.2, 9.1). */
+static void inherit_line(struct pci_device *device)
+{
+    const struct pci_device *bridge = device->bridge;
+    if (pci_config_read8(device, PCI_INTERRUPT_PIN) == pci_config_read8(bridge, PCI_INTERRUPT_PIN))
+        pci_config_write8(device, PCI_INTERRUPT_LINE, pci_config_read8(bridge, PCI_INTERRUPT_LINE));
+}
+
+static void start_device(struct pci_device *device, struct pci_windows *windows)
+{
+    pci_size_bars(device);
+    if (pci_assign_bars(device, windows) != 0)
+        return;
+    inherit_line(device);
+    bind_driver(device);
+}
+
+uint32_t pci_add_behind(struct pci_device *bridge)
+{
+    uint32_t count = 0;
+    struct pci_windows windows;
+    struct walk walk = {.segment = bridge->segment};
+    struct pci_device probe = {
+        .bridge = bridge, .segment = bridge->segment, .bus = pci_config_read8(bridge, PCI_SECONDARY_BUS)};
+    walk_slot(&walk, probe, bridge->secondary); /* a link leads to one slot */
+    pci_read_windows(bridge, &windows);
+    list_foreach (node, &devices) {
+        struct pci_device *device = list_entry(node, struct pci_device, node);
+        if (device->bridge != bridge)
+            continue;
+        count++;
+        start_device(device, &windows);
+    }
+    return count;
+}
+
+bool pci_can_remove_behind(const struct pci_device *bridge)
+{
+    list_foreach (node, &devices) {
+        const struct pci_device *device = list_entry(node, struct pci_device, node);
+        if (device->bridge == bridge &&
+            ((device->driver && !device->driver->remove) || !pci_can_remove_behind(device)))
+            return false;
+    }
+    return true;
+}
+
+static void remove_device(struct pci_device *device)
+{
+    pci_remove_behind(device);
+    if (device->driver)
+        device->driver->remove(device);
+    log_info("pci", "%s: removed", device->name);
+    mutex_lock(&pci_mutex);
+    list_remove(&device->node);
+    mutex_unlock(&pci_mutex);
+    heap_free(device);
+}
+
+void pci_remove_behind(struct pci_device *bridge)
+{
+    assert(pci_can_remove_behind(bridge));
+    for (;;) {
+        struct pci_device *found = NULL;
+        list_foreach (node, &devices) {
+            struct pci_device *device = list_entry(node, struct pci_device, node);
+            if (device->bridge == bridge)
+                found = device;
+        }
+        if (!found)
+            return;
+        remove_device(found);
+    }
+}
+
+bool pci_is_present(void)
+{
+    return !list_is_empty(&devices);
 }
 
 struct pci_device *pci_device_at(uint32_t index)
 {
+    assert(mutex_is_held(&pci_mutex));
     list_foreach (node, &devices) {
         if (index-- == 0)
             return list_entry(node, struct pci_device, node);

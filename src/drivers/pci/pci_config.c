@@ -58,5 +58,6 @@ PCI_DEFINE_READ(32)
         SPIN_SCOPED_IRQ(&ports_lock);                                                                     \
         port_write##width(select_port(device, offset), value);                                            \
     }
+PCI_DEFINE_WRITE(8)
 PCI_DEFINE_WRITE(16)
 PCI_DEFINE_WRITE(32)

@@ -58,6 +58,7 @@ static uint32_t size_bar(struct pci_device *device, uint32_t index, uint32_t bar
     }
     uint64_t wide_mask = 0xffffffff00000000ull | (mask & PCI_BAR_MEMORY_MASK);
     bar->address = low & PCI_BAR_MEMORY_MASK;
+    bar->is_prefetchable = (low & PCI_BAR_PREFETCH) != 0;
     bar->is_64bit = (low & PCI_BAR_TYPE_MASK) == PCI_BAR_TYPE_64 && index + 1 < bar_count;
     if (bar->is_64bit) {
         uint32_t high = pci_config_read32(device, offset + 4);

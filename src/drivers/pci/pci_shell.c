@@ -45,6 +45,7 @@ static void print_details(const struct pci_device *device)
 static int lspci_command(int argc, char **argv)
 {
     bool is_verbose = shell_flag(argc, argv, "-v");
+    MUTEX_SCOPED(&pci_mutex);
     const struct pci_device *device;
     for (uint32_t i = 0; (device = pci_device_at(i)) != NULL; i++) {
         console_printf("%s %04x:%04x class %02x%02x %s", device->name, device->vendor_id, device->device_id,

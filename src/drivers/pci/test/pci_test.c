@@ -6,6 +6,7 @@
 /* Both ways into configuration space lead to the same functions. */
 KTEST(pci_config_ways_agree, KTEST_FAST)
 {
+    MUTEX_SCOPED(&pci_mutex);
     struct pci_device *device;
     for (uint32_t i = 0; (device = pci_device_at(i)) != NULL; i++) {
         struct pci_device by_port = *device;
@@ -25,6 +26,7 @@ KTEST(pci_config_ways_agree, KTEST_FAST)
 
 KTEST(pci_addresses_are_distinct, KTEST_FAST)
 {
+    MUTEX_SCOPED(&pci_mutex);
     struct pci_device *a, *b;
     for (uint32_t i = 0; (a = pci_device_at(i)) != NULL; i++) {
         ktest_expect(a->vendor_id != 0xffff && a->slot < 32 && a->function < 8);
@@ -37,6 +39,7 @@ KTEST(pci_addresses_are_distinct, KTEST_FAST)
 /* With MSI-X on, the function is not masked, may write its messages, and does not use its pin. */
 KTEST(pci_msix_is_open, KTEST_FAST)
 {
+    MUTEX_SCOPED(&pci_mutex);
     struct pci_device *device;
     for (uint32_t i = 0; (device = pci_device_at(i)) != NULL; i++) {
         if (!device->msix.table)
