@@ -137,7 +137,12 @@ static inline int test_probe(struct virtio_device *device)
 }
 
 static const struct virtio_driver test_driver = {
-    .name = "test", .type = VIRTIO_ID_BLOCK, .probe = test_probe, .config_changed = config_changed};
+    .name = "test",
+    .type = VIRTIO_ID_BLOCK,
+    .probe = test_probe,
+    .remove = virtio_device_destroy_queues,
+    .config_changed = config_changed,
+};
 VIRTIO_DRIVER(test_driver);
 
 /* Forgets the last device and its history. */

@@ -237,10 +237,9 @@ const char *cmdline_value(const char *key, unsigned index)
 }
 
 static bool has_pci;
-struct pci_device *pci_device_at(uint32_t index)
+bool pci_is_present(void)
 {
-    static struct pci_device device;
-    return has_pci && index == 0 ? &device : NULL;
+    return has_pci;
 }
 
 struct acpi_info acpi_info;

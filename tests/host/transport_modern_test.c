@@ -162,6 +162,14 @@ int virtio_pci_legacy_start(struct virtio_pci *pci)
     (void)pci;
     return -ENODEV;
 }
+void mmu_unmap_device(volatile void *pointer, size_t bytes)
+{
+    (void)pointer, (void)bytes;
+}
+void virtio_device_remove(struct virtio_device *device)
+{
+    (void)device;
+}
 int virtio_device_add(struct virtio_device *device)
 {
     (void)device;

@@ -210,6 +210,13 @@ bool work_queue(struct work *work)
     return true;
 }
 
+/* Nothing runs between two works: a flush runs them all. */
+static inline void run_works(void);
+void work_flush(void)
+{
+    run_works();
+}
+
 static inline void run_works(void)
 {
     struct fifo_node *node;
@@ -252,6 +259,12 @@ int block_device_register(const struct block_device_config *config, struct block
     is_registered = true;
     *device = &block;
     return 0;
+}
+
+void block_device_unregister(struct block_device *device)
+{
+    check(device == &block && is_registered && fifo_is_empty(&works));
+    is_registered = false;
 }
 
 void *block_device_driver(struct block_device *device)

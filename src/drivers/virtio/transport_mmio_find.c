@@ -104,6 +104,6 @@ static void add_slots(void)
 
 void virtio_mmio_init(void)
 {
-    if (add_named() == 0 && !pci_device_at(0))
+    if (add_named() == 0 && !pci_is_present())
         add_slots();
 }

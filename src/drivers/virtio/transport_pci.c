@@ -6,6 +6,7 @@
  * queue_select makes the common registers stateful; they are touched only in thread context, by the thread
  * that starts or resets the device, one at a time. notify: any context. */
 #include <arch/io.h>
+#include <arch/mmu.h>
 #include <kernel/base/error.h>
 #include <kernel/heap.h>
 #include <kernel/log.h>
@@ -204,6 +205,21 @@ static volatile uint8_t *map_region(const struct virtio_pci *pci, const struct v
     return pci_map_bar(pci->pci, region->bar, region->offset, region->bytes);
 }
 
+static void unmap_region(volatile uint8_t *registers, const struct virtio_pci_region *region)
+{
+    if (registers)
+        mmu_unmap_device(registers, region->bytes);
+}
+
+/* Also half mapped, or one without regions. */
+static void unmap_regions(struct virtio_pci *pci)
+{
+    unmap_region(pci->common, &pci->regions.common);
+    unmap_region(pci->notify, &pci->regions.notify);
+    unmap_region(pci->isr, &pci->regions.isr);
+    unmap_region(pci->config, &pci->regions.config);
+}
+
 static int map_regions(struct virtio_pci *pci)
 {
     const struct virtio_pci_regions *regions = &pci->regions;
@@ -236,17 +252,40 @@ static int start_modern(struct virtio_pci *pci)
     return virtio_pci_add(pci, &ops);
 }
 
+static int start(struct virtio_pci *pci)
+{
+    int error = virtio_pci_find_regions(pci->pci, &pci->regions);
+    if (error == -ENODEV)
+        return virtio_pci_legacy_start(pci);
+    return error ? error : start_modern(pci);
+}
+
+static void forget(struct virtio_pci *pci)
+{
+    pci->pci->driver_data = NULL;
+    pci->pci->driver_note = NULL;
+    pci_disable_bus_master(pci->pci);
+    unmap_regions(pci);
+    heap_free(pci);
+}
+
 static int probe(struct pci_device *device)
 {
     struct virtio_pci *pci = heap_alloc_zeroed(sizeof(*pci));
     if (!pci)
         return -ENOMEM;
     pci->pci = device;
-    /* A device that failed keeps its memory: its registers stay mapped, and there are few of its kind. */
-    int error = virtio_pci_find_regions(device, &pci->regions);
-    if (error == -ENODEV)
-        return virtio_pci_legacy_start(pci);
-    return error ? error : start_modern(pci);
+    int error = start(pci);
+    if (error)
+        forget(pci);
+    return error;
+}
+
+static void remove_device(struct pci_device *device)
+{
+    struct virtio_pci *pci = device->driver_data;
+    virtio_device_remove(&pci->device);
+    forget(pci);
 }
 
 static const struct pci_driver virtio_pci_driver = {
@@ -255,5 +294,6 @@ static const struct pci_driver virtio_pci_driver = {
     .device_id_first = VIRTIO_PCI_DEVICE_FIRST,
     .device_id_last = VIRTIO_PCI_DEVICE_LAST,
     .probe = probe,
+    .remove = remove_device,
 };
 PCI_DRIVER(virtio_pci_driver);

@@ -16,6 +16,7 @@
 #define RESET_WAITS_MAX    10000u
 #define CONFIG_TRIES_MAX   100u
 #define QUEUE_SIZE_DEFAULT 256u
+#define STATUS_NOBODY      0xffu /* what a bus reads where no device is; no device has all these bits */
 
 CMDLINE_KEY(virtio_queue_size, "virtio.queue_size", "2..1024", "entries of each virtqueue (default 256)");
 CMDLINE_KEY(virtio_queues, "virtio.queues", "N",
@@ -63,10 +64,13 @@ static void set_status(struct virtio_device *device, uint8_t bits)
     device->transport->status_write(device, device->transport->status_read(device) | bits);
 }
 
+/* A device that is not there any more need not be waited for, once it is known that it cannot come back to
+ * memory either. */
 static bool has_reset(struct virtio_device *device)
 {
-    for (uint32_t waits = 0; device->transport->status_read(device) != 0; waits++) {
-        if (waits == RESET_WAITS_MAX)
+    uint8_t status;
+    for (uint32_t waits = 0; (status = device->transport->status_read(device)) != 0; waits++) {
+        if (waits == RESET_WAITS_MAX || (status == STATUS_NOBODY && device->transport->isolate(device)))
             return false;
         thread_sleep_ns(RESET_WAIT_NS);
     }
@@ -80,6 +84,8 @@ static int reset(struct virtio_device *device)
     if (has_reset(device))
         return 0;
     bool is_cut_off = device->transport->isolate(device);
+    if (is_cut_off && device->transport->status_read(device) == STATUS_NOBODY)
+        return -ETIMEDOUT; /* unplugged: its slot has said so */
     log_error(device->name, "no answer to a reset: %s",
               is_cut_off ? "cut off from memory" : "it may still reach memory");
     return is_cut_off ? -ETIMEDOUT : -EBUSY;
@@ -156,6 +162,12 @@ int virtio_device_add(struct virtio_device *device)
             set_status(device, VIRTIO_STATUS_FAILED);
     }
     return error;
+}
+
+void virtio_device_remove(struct virtio_device *device)
+{
+    device->driver->remove(device);
+    assert(device->queue_count == 0);
 }
 
 void virtio_device_ready(struct virtio_device *device)
@@ -267,6 +279,11 @@ static int create_queue(struct virtio_device *device, struct virtqueue_config *c
     return 0;
 }
 
+void virtio_device_silence(struct virtio_device *device)
+{
+    device->transport->interrupts_disconnect(device);
+}
+
 void virtio_device_destroy_queues(struct virtio_device *device)
 {
     /* The device may know their addresses: before they are freed, it must forget them, or be cut off (R6);
@@ -342,5 +359,6 @@ int virtio_device_resume(struct virtio_device *device)
 
 bool virtio_device_needs_reset(struct virtio_device *device)
 {
-    return (device->transport->status_read(device) & VIRTIO_STATUS_NEEDS_RESET) != 0;
+    uint8_t status = device->transport->status_read(device);
+    return status != STATUS_NOBODY && (status & VIRTIO_STATUS_NEEDS_RESET) != 0;
 }

@@ -68,6 +68,8 @@ struct virtio_driver {
     uint32_t feature_count;
     /* After step 5. 0: driven, DRIVER_OK set. Otherwise the driver has said why. */
     int (*probe)(struct virtio_device *device);
+    /* The device goes away, or has gone already; the reverse of probe. */
+    void (*remove)(struct virtio_device *device);
     /* The configuration changed, or the device needs a reset. Interrupt context. */
     void (*config_changed)(struct virtio_device *device);
 };
@@ -100,6 +102,8 @@ void virtio_mmio_init(void);
 
 /* For transports: names it, negotiates, finds and starts its driver. 0, or an errno after one line. */
 must_check int virtio_device_add(struct virtio_device *device);
+/* The reverse, for one that is driven. Afterwards nothing of the core or the driver knows it. */
+void virtio_device_remove(struct virtio_device *device);
 
 static inline bool virtio_has_feature(const struct virtio_device *device, unsigned bit)
 {
@@ -134,14 +138,17 @@ uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index);
  * and negotiated features. 0, or an errno after one line. */
 must_check int virtio_device_create_queues(struct virtio_device *device, struct virtqueue_config *configs,
                                            uint32_t count);
-/* The reverse, for a driver's probe that fails later. Resets the device. */
+/* The reverse, for a driver's remove, or a probe that fails later. Resets the device. */
 void virtio_device_destroy_queues(struct virtio_device *device);
 /* DRIVER_OK: from here on the device works. */
 void virtio_device_ready(struct virtio_device *device);
 
+/* No interrupt of the device runs or will run; until interrupts_connect, or for ever. */
+void virtio_device_silence(struct virtio_device *device);
+
 /* Resets it and waits until the status reads 0: afterwards the device touches no memory (R6). -ETIMEDOUT: it
- * did not answer and was cut off from memory instead. Sleeps; without end if it neither answers nor can be
- * cut off. */
+ * did not answer, or is not there any more, and was cut off from memory instead. Sleeps; without end if it
+ * neither answers nor can be cut off. */
 must_check int virtio_device_stop(struct virtio_device *device);
 /* After stop, all queues empty: starts it again with the same features and queues. 0 or errno; not ready yet.
  */

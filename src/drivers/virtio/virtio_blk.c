@@ -151,8 +151,11 @@ static void config_work(struct work *work)
 {
     struct virtio_blk *disk = container_of(work, struct virtio_blk, config_work);
     struct config_copy copy;
+    if (read_once(disk->is_leaving))
+        return;
     if (virtio_device_needs_reset(disk->device)) {
-        work_queue(&disk->reset_work);
+        virtio_blk_reset_work(
+            &disk->reset_work); /* here: no work queues another, so that one flush ends all */
         return;
     }
     if (!virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy)))
@@ -341,6 +344,15 @@ static int start(struct virtio_blk *disk)
     return error;
 }
 
+/* Its queues are gone, or never were: no interrupt comes, so no work is queued. */
+static void free_disk(struct virtio_blk *disk)
+{
+    work_flush();
+    disk->device->driver_data = NULL;
+    virtio_blk_free_queues(disk);
+    heap_free(disk);
+}
+
 static int probe(struct virtio_device *device)
 {
     struct virtio_blk *disk = heap_alloc_zeroed(sizeof(*disk));
@@ -352,12 +364,22 @@ static int probe(struct virtio_device *device)
     mutex_init(&disk->mutex, "virtio_blk");
     device->driver_data = disk;
     int error = start(disk);
-    if (error) {
-        device->driver_data = NULL;
-        virtio_blk_free_queues(disk);
-        heap_free(disk);
-    }
+    if (error)
+        free_disk(disk);
     return error;
+}
+
+/* From the top down: whoever comes from above finds the device GONE, then finds another device; whoever comes
+ * from below is cut off between the two. */
+static void remove_disk(struct virtio_device *device)
+{
+    struct virtio_blk *disk = device->driver_data;
+    virtio_blk_shut_down(disk);
+    virtio_device_silence(device);
+    work_flush();
+    block_device_unregister(disk->block);
+    virtio_device_destroy_queues(device);
+    free_disk(disk);
 }
 
 static const struct virtio_driver virtio_blk_driver = {
@@ -366,6 +388,7 @@ static const struct virtio_driver virtio_blk_driver = {
     .features = features,
     .feature_count = ARRAY_SIZE(features),
     .probe = probe,
+    .remove = remove_disk,
     .config_changed = config_changed,
 };
 VIRTIO_DRIVER(virtio_blk_driver);

@@ -52,7 +52,7 @@ _Static_assert(sizeof(struct virtio_blk_tag) <= BLOCK_DRIVER_BYTES, "it lives th
 
 /* UP -> DOWN     reset starts, or the ring was lied to     (virtio_blk_reset.c, virtio_blk_broken)
  * DOWN -> UP     reset done, replays sent                  (virtio_blk_reset.c)
- * DOWN -> GONE   it cannot be started again                (virtio_blk_reset.c)
+ * DOWN -> GONE   it cannot be started again, or goes away  (virtio_blk_reset.c)
  * UP <-> RAW     the bare ring is driven by one thread     (virtio_blk_raw.c)
  * UP <-> DOWN    another queue is RAW                      (virtio_blk_raw.c) */
 enum virtio_blk_state { VIRTIO_BLK_UP, VIRTIO_BLK_DOWN, VIRTIO_BLK_RAW, VIRTIO_BLK_GONE };
@@ -87,6 +87,7 @@ struct virtio_blk {
     struct block_limits limits;                     /* I */
     bool is_read_only, has_cache_mode;              /* I */
     bool is_writeback;                              /* m: the cache's mode, as it is or shall be */
+    bool is_leaving;                                /* a: the device goes away */
     struct mutex mutex;
     struct work config_work, reset_work;
     bool has_timed_out;       /* a: why a reset is wanted */
@@ -201,6 +202,8 @@ void virtio_blk_reset_work(struct work *work);
 void virtio_blk_timed_out(struct block_device *device);
 /* All its queues are. Any context. */
 bool virtio_blk_is_up(struct virtio_blk *disk);
+/* For the device that goes away: GONE for good, and what was in flight completed. Ends a raw run. */
+void virtio_blk_shut_down(struct virtio_blk *disk);
 /* The ring's `broken`. */
 void virtio_blk_broken(struct virtqueue *ring);
 /* Stops the device, lets `detached` have each token in flight, starts it again; not UP yet. What it had

@@ -98,7 +98,7 @@ static bool take_done(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw
     raw->in_flight -= done;
     raw->job->errors += errors;
     raw->late_sleeps = done > 0 ? 0 : raw->late_sleeps;
-    bool must_sleep = done == 0 && !ring->is_broken;
+    bool must_sleep = done == 0 && !ring->is_broken && !read_once(queue->disk->is_leaving);
     if (must_sleep) {
         completion_init(&raw->event);
         raw->is_waiting = !virtqueue_callbacks_enable(ring); /* R5 */
@@ -140,6 +140,8 @@ static int run(struct virtio_blk_queue *queue, struct virtio_blk_raw *raw)
                 return -ETIMEDOUT;
             sleep_until_interrupt(queue, raw);
         }
+        if (read_once(queue->disk->is_leaving))
+            return -ENODEV;
         if (queue->ring->is_broken)
             return -EIO;
     }

@@ -9,8 +9,9 @@
  *     replay          to the queue that had it, in order; what was replayed too often completes with RETRY
  *     UP              block_restart: the layer sends what it kept
  *
- * A device that does not come back, or that was reset again and again without completing anything, is GONE:
- * all requests, now and later, complete with that. Thread context; disk->mutex, then the ring's lock. */
+ * A device that does not come back, that was reset again and again without completing anything, or that is
+ * unplugged, is GONE: all requests, now and later, complete with that. Thread context; disk->mutex, then the
+ * ring's lock. */
 #include <kernel/log.h>
 
 #include "virtio_blk_internal.h"
@@ -117,10 +118,9 @@ static bool is_hopeless(struct virtio_blk *disk)
     return disk->resets_in_vain > RESETS_IN_VAIN_MAX;
 }
 
-static void give_up(struct virtio_blk *disk, struct fifo *done, const char *why)
+static void set_gone(struct virtio_blk *disk, struct fifo *done)
 {
     struct fifo_node *node;
-    log_error(block_device_name(disk->block), "given up: %s", why);
     virtio_blk_set_state(disk, VIRTIO_BLK_GONE);
     virtio_blk_foreach_queue (disk, queue) {
         while ((node = fifo_pop(&queue->replays)) != NULL)
@@ -137,7 +137,9 @@ static int reset_locked(struct virtio_blk *disk, struct fifo *done, bool was_ask
     bool is_last = is_hopeless(disk) && !was_asked_for;
     int error = virtio_blk_restart(disk, done, collect);
     if (error || is_last) {
-        give_up(disk, done, error ? "it cannot be started again" : "resets do not help");
+        log_error(block_device_name(disk->block), "given up: %s",
+                  error ? "it cannot be started again" : "resets do not help");
+        set_gone(disk, done);
         return error ? error : -EIO;
     }
     virtio_blk_ready(disk);
@@ -164,6 +166,39 @@ int virtio_blk_reset(struct block_device *device)
     return reset(block_device_driver(device), true);
 }
 
+static void shut_down_locked(struct virtio_blk *disk, struct fifo *done)
+{
+    if (disk->queues[0].state == VIRTIO_BLK_GONE)
+        return;
+    virtio_blk_set_state(disk, VIRTIO_BLK_DOWN);
+    int error = virtio_device_stop(disk->device);
+    virtio_blk_foreach_queue (disk, queue)
+        empty(queue, error ? NULL : done, collect);
+    set_gone(disk, done);
+}
+
+/* A raw run has the mutex for as long as it lasts. */
+static void end_raw(struct virtio_blk *disk)
+{
+    SPIN_SCOPED_IRQ(&disk->queues[0].ring->lock);
+    write_once(disk->is_leaving, true);
+    if (disk->queues[0].state == VIRTIO_BLK_RAW)
+        virtio_blk_raw_interrupt(&disk->queues[0]);
+}
+
+void virtio_blk_shut_down(struct virtio_blk *disk)
+{
+    struct fifo done;
+    fifo_init(&done);
+    end_raw(disk);
+    mutex_lock(&disk->mutex);
+    shut_down_locked(disk, &done);
+    mutex_unlock(&disk->mutex);
+    if (!fifo_is_empty(&done))
+        block_complete(disk->block, &done);
+    block_restart(disk->block);
+}
+
 static const char *why_reset(const struct virtio_blk *disk, bool has_timed_out)
 {
     virtio_blk_foreach_queue (disk, queue) {
@@ -178,6 +213,8 @@ void virtio_blk_reset_work(struct work *work)
     struct virtio_blk *disk = container_of(work, struct virtio_blk, reset_work);
     if (!__atomic_load_n(&disk->block, __ATOMIC_ACQUIRE))
         return; /* lied to before it was registered, which looks again */
+    if (read_once(disk->is_leaving))
+        return; /* nothing is in flight that this would help */
     const char *name = block_device_name(disk->block);
     bool has_timed_out = __atomic_exchange_n(&disk->has_timed_out, false, __ATOMIC_RELAXED);
     uint64_t replays = disk->replays, given_up = disk->given_up;
