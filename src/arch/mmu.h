@@ -59,6 +59,8 @@ bool mmu_query(const void *pointer, phys_addr_t *address, unsigned *flags);
  * NULL without space. Stays mapped until mmu_unmap_device with the same arguments. */
 must_check volatile void *mmu_map_device(phys_addr_t address, size_t bytes);
 void mmu_unmap_device(volatile void *pointer, size_t bytes);
+/* Address space in use for devices and firmware, guard pages included. */
+uint64_t mmu_device_bytes(void);
 /* Write-combining (PAT), for a framebuffer. */
 must_check volatile void *mmu_map_framebuffer(phys_addr_t address, size_t bytes);
 /* Reads firmware tables that may lie outside RAM: mapped read-only, cached. */

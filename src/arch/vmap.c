@@ -202,6 +202,15 @@ const void *mmu_map_firmware(phys_addr_t address, size_t bytes)
     return map_window(address, bytes, 0);
 }
 
+uint64_t mmu_device_bytes(void)
+{
+    uint64_t free = 0, flags = arch_lock_irq(&mmu_lock);
+    for (unsigned i = 0; i < ARRAY_SIZE(holes); i++)
+        free += holes[i].end - holes[i].start;
+    arch_unlock_irq(&mmu_lock, flags);
+    return DEVICES_END - DEVICES_BASE - free;
+}
+
 void mmu_unmap_device(volatile void *pointer, size_t bytes)
 {
     uint64_t start = align_down((uintptr_t)pointer, PAGE_BYTES);

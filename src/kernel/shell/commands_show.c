@@ -7,6 +7,7 @@
 
 #include <arch/clock.h>
 #include <arch/cpu.h>
+#include <arch/mmu.h>
 #include <kernel/base/assert.h>
 #include <kernel/heap.h>
 #include <kernel/irq.h>
@@ -166,10 +167,10 @@ static int mem_run(int argc, char **argv)
     assert(pages.free_bytes <= pages.total_bytes);
     if (shell_flag(argc, argv, "--json")) {
         console_printf("{\"total_bytes\":%llu,\"free_bytes\":%llu,\"heap_bytes\":%llu,"
-                       "\"heap_allocations\":%llu,\"heap_frees\":%llu}\n",
+                       "\"heap_allocations\":%llu,\"heap_frees\":%llu,\"device_bytes\":%llu}\n",
                        (unsigned long long)pages.total_bytes, (unsigned long long)pages.free_bytes,
                        (unsigned long long)heap.allocated_bytes, (unsigned long long)heap.allocations,
-                       (unsigned long long)heap.frees);
+                       (unsigned long long)heap.frees, (unsigned long long)mmu_device_bytes());
         return 0;
     }
     console_printf("pages: %llu KiB, %llu KiB free\n", (unsigned long long)(pages.total_bytes >> 10),
@@ -181,6 +182,8 @@ static int mem_run(int argc, char **argv)
     shell_line_end(&line);
     console_printf("heap: %llu bytes in %llu allocations\n", (unsigned long long)heap.allocated_bytes,
                    (unsigned long long)(heap.allocations - heap.frees));
+    console_printf("device registers: %llu KiB of addresses\n",
+                   (unsigned long long)(mmu_device_bytes() >> 10));
     return 0;
 }
 SHELL_COMMAND(mem, "[--json]", "show how much memory is used", mem_run, NULL);
