@@ -256,8 +256,10 @@ bool pci_can_remove_behind(const struct pci_device *bridge)
 {
     list_foreach (node, &devices) {
         const struct pci_device *device = list_entry(node, struct pci_device, node);
-        if (device->bridge == bridge &&
-            ((device->driver && !device->driver->remove) || !pci_can_remove_behind(device)))
+        if (device->bridge != bridge)
+            continue;
+        if ((device->driver && (!device->driver->remove || device->is_fixed)) ||
+            !pci_can_remove_behind(device))
             return false;
     }
     return true;

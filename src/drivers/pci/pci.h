@@ -59,6 +59,7 @@ struct pci_device {
     const struct pci_driver *driver;    /* b: NULL without */
     void *driver_data;                  /* d */
     const char *driver_note;            /* d: for lspci: "legacy PCI"; or NULL */
+    bool is_fixed;                      /* d: the driver cannot part with it, though it has `remove` */
     char name[16];                      /* I: "00:03.0", with the segment before it where that is not 0 */
 };
 
@@ -132,6 +133,9 @@ must_check int pci_msix_enable(struct pci_device *device);
 void pci_msix_attach(struct pci_device *device, uint32_t index, const struct irq *irq);
 void pci_msix_mask(struct pci_device *device, uint32_t index);
 void pci_msix_disable(struct pci_device *device);
+
+/* MSI: the function's one message is `irq`, INTx off. 0, -ENODEV. */
+must_check int pci_msi_enable(struct pci_device *device, const struct irq *irq);
 
 /* A handler on the line of the device's interrupt pin; shared, so the handler must ask its device. -ENODEV
  * when firmware routed it nowhere, or irq_attach's errors. */

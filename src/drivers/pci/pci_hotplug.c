@@ -53,6 +53,7 @@ struct slot {
     bool was_slow_printed;     /* t */
     enum pci_slot_state state; /* t to write, a */
     uint32_t events;           /* a: enum pci_slot_event */
+    uint32_t refusals;         /* t to write, a */
     uint32_t has_fault;        /* a: power fault, not told yet */
     uint64_t abort_ns;         /* t: when CLOSING is over; NEVER */
     uint64_t power_off_ns;     /* t: when the power was turned off */
@@ -246,20 +247,8 @@ static void keep(struct slot *slot)
     set_state(slot, PCI_SLOT_ON);
 }
 
-static void refuse(struct slot *slot)
-{
-    log_error("pci", "%s: slot %u: a driver cannot part with its card", slot->port->name, slot->number);
-    set_indicator(slot, PCI_SLOT_CONTROL_INDICATOR_ON);
-    slot->abort_ns = NEVER;
-    set_state(slot, PCI_SLOT_ON);
-}
-
 static void eject(struct slot *slot)
 {
-    if (!pci_can_remove_behind(slot->port)) {
-        refuse(slot);
-        return;
-    }
     pci_remove_behind(slot->port);
     slot->abort_ns = NEVER;
     power_off(slot);
@@ -271,10 +260,6 @@ static void eject(struct slot *slot)
 static void drop(struct slot *slot)
 {
     log_warning("pci", "%s: slot %u: its card went without notice", slot->port->name, slot->number);
-    if (!pci_can_remove_behind(slot->port)) {
-        refuse(slot);
-        return;
-    }
     pci_remove_behind(slot->port);
     slot->abort_ns = NEVER;
     if (!is_occupied(slot))
@@ -290,6 +275,20 @@ static void tell_fault(struct slot *slot)
         log_error("pci", "%s: slot %u: power fault", slot->port->name, slot->number);
 }
 
+/* A card whose driver knows no way back: it stays, and if it has gone, so does what remembers it. */
+static bool is_refused(struct slot *slot, enum pci_slot_action action)
+{
+    if ((action != PCI_SLOT_EJECT && action != PCI_SLOT_DROP) || pci_can_remove_behind(slot->port))
+        return false;
+    log_error("pci", "%s: slot %u: its card %s, but a driver cannot part with it", slot->port->name,
+              slot->number, action == PCI_SLOT_EJECT ? "is to go" : "went without notice");
+    set_indicator(slot, PCI_SLOT_CONTROL_INDICATOR_ON);
+    slot->abort_ns = NEVER;
+    slot->refusals++;
+    set_state(slot, PCI_SLOT_ON);
+    return true;
+}
+
 static void serve(struct slot *slot)
 {
     static void (*const does[])(struct slot *) = {
@@ -301,8 +300,11 @@ static void serve(struct slot *slot)
     uint32_t events = __atomic_exchange_n(&slot->events, 0, __ATOMIC_ACQUIRE);
     if (clock_ns() >= slot->abort_ns)
         events |= PCI_SLOT_TIMEOUT;
-    while ((action = pci_slot_next(slot->state, &events, is_occupied(slot))) != PCI_SLOT_REST)
+    while ((action = pci_slot_next(slot->state, &events, is_occupied(slot))) != PCI_SLOT_REST) {
+        if (is_refused(slot, action))
+            return;
         does[action](slot);
+    }
 }
 
 static bool has_work(void)
@@ -343,25 +345,46 @@ static uint32_t find_express(const struct pci_device *device)
     return slot & PCI_SLOT_CAP_HOT_PLUG ? express : 0;
 }
 
-/* MSI-X, or the interrupt pin. */
-static int connect(struct slot *slot)
+static int connect_msix(struct slot *slot, const char *name)
 {
     struct pci_device *port = slot->port;
-    char name[24];
-    snprintf(name, sizeof(name), "slot%u", slot->number);
-    pci_size_bars(port);
-    pci_enable(port);
-    if (pci_msix_enable(port) != 0)
-        return pci_intx_attach(port, slot_interrupt, slot, name, &slot->irq);
+    int error = pci_msix_enable(port);
+    if (error)
+        return error;
     uint32_t message =
         (pci_config_read16(port, slot->express + PCI_EXPRESS_FLAGS) & PCI_EXPRESS_FLAGS_MESSAGE) >> 9;
-    int error =
+    error =
         message < port->msix.count ? irq_allocate_msi(0, slot_interrupt, slot, name, &slot->irq) : -EINVAL;
     if (error)
         pci_msix_disable(port);
     else
         pci_msix_attach(port, message, slot->irq);
     return error;
+}
+
+static int connect_msi(struct slot *slot, const char *name)
+{
+    int error = irq_allocate_msi(0, slot_interrupt, slot, name, &slot->irq);
+    if (error)
+        return error;
+    error = pci_msi_enable(slot->port, slot->irq);
+    if (error)
+        irq_free(slot->irq);
+    return error;
+}
+
+/* By the best that the port has; the name of that, or NULL. */
+static const char *connect(struct slot *slot)
+{
+    char name[24];
+    snprintf(name, sizeof(name), "slot%u", slot->number);
+    pci_size_bars(slot->port);
+    pci_enable(slot->port);
+    if (connect_msix(slot, name) == 0)
+        return "MSI-X";
+    if (connect_msi(slot, name) == 0)
+        return "MSI";
+    return pci_intx_attach(slot->port, slot_interrupt, slot, name, &slot->irq) == 0 ? "INTx" : NULL;
 }
 
 static struct slot *create(struct pci_device *port, uint32_t express)
@@ -386,9 +409,9 @@ static const struct pci_driver slot_driver = {.name = "hot plug"};
 static void watch(struct pci_device *port, uint32_t express)
 {
     struct slot *slot = create(port, express);
-    int error = slot ? connect(slot) : -ENOMEM;
-    if (error) {
-        log_error("pci", "%s: its slot is not watched: %s", port->name, error_name(error));
+    const char *interrupt = slot ? connect(slot) : NULL;
+    if (!interrupt) {
+        log_error("pci", "%s: its slot is not watched: no %s", port->name, slot ? "interrupt" : "memory");
         heap_free(slot);
         return;
     }
@@ -399,7 +422,7 @@ static void watch(struct pci_device *port, uint32_t express)
     (void)collect(slot);
     command(slot, 0, ENABLE_BITS);
     log_info("pci", "%s: slot %u: hot plug, %s, interrupt by %s", port->name, slot->number,
-             is_on ? "on" : "off", port->msix.table ? "MSI-X" : "INTx");
+             is_on ? "on" : "off", interrupt);
     if (!is_on && is_occupied(slot))
         post(slot, PCI_SLOT_PRESENCE);
 }
@@ -455,8 +478,12 @@ static int eject_run(int argc, char **argv)
         console_printf("eject: %s: no card in a slot for hot plug; `lspci` shows them\n", argv[1]);
         return -ENODEV;
     }
+    uint32_t refusals = read_once(slot->refusals);
     post(slot, PCI_SLOT_REQUEST);
-    int error = wait_event_until(&work_done, is_off(slot), clock_ns() + REQUEST_NS);
+    int error = wait_event_until(&work_done, is_off(slot) || read_once(slot->refusals) != refusals,
+                                 clock_ns() + REQUEST_NS);
+    if (error == 0 && !is_off(slot))
+        error = -EBUSY;
     if (error)
         console_printf("eject: %s: %s\n", argv[1], error_name(error));
     return error;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A function's interrupts: MSI-X (PCI 3.0, 6.8.2) and its interrupt pin.
+/* A function's interrupts: MSI-X (PCI 3.0, 6.8.2), MSI (6.8.1) and its interrupt pin.
  *
  * The routing of pins is told by AML, which nothing here reads. But firmware also routes each pin to a line
  * of the legacy controllers and leaves the line's number in the interrupt line register; chipsets deliver
@@ -87,6 +87,28 @@ void pci_msix_disable(struct pci_device *device)
     set_control(device, PCI_MSIX_CONTROL_ENABLE, 0);
     mmu_unmap_device(msix->table, msix->count * PCI_MSIX_ENTRY_BYTES);
     *msix = (struct pci_msix){.table = NULL};
+}
+
+int pci_msi_enable(struct pci_device *device, const struct irq *irq)
+{
+    uint8_t msi;
+    uint64_t address;
+    uint32_t data;
+    if (pci_capabilities(device, PCI_CAP_MSI, &msi, 1) == 0)
+        return -ENODEV;
+    uint16_t control = pci_config_read16(device, msi + PCI_MSI_CONTROL);
+    bool is_64bit = control & PCI_MSI_CONTROL_64;
+    irq_msi_message(irq, &address, &data);
+    assert(address <= UINT32_MAX && data <= UINT16_MAX);
+    control &= (uint16_t) ~(PCI_MSI_CONTROL_ENABLE | PCI_MSI_CONTROL_MESSAGES);
+    pci_config_write16(device, msi + PCI_MSI_CONTROL, control);
+    pci_config_write32(device, msi + PCI_MSI_ADDRESS_LOW, (uint32_t)address);
+    if (is_64bit)
+        pci_config_write32(device, msi + PCI_MSI_ADDRESS_HIGH, 0);
+    pci_config_write16(device, msi + (is_64bit ? PCI_MSI_DATA_64 : PCI_MSI_DATA), (uint16_t)data);
+    set_intx(device, false);
+    pci_config_write16(device, msi + PCI_MSI_CONTROL, control | PCI_MSI_CONTROL_ENABLE);
+    return 0;
 }
 
 int pci_intx_attach(struct pci_device *device, irq_handler *handler, void *context, const char *name,

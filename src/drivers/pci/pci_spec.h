@@ -94,6 +94,16 @@ enum pci_slot_status {
     PCI_SLOT_STATUS_LINK = 0x0100,
 };
 
+/* MSI: offsets from the capability (PCI 3.0, 6.8.1). */
+#define PCI_MSI_CONTROL          2u
+#define PCI_MSI_ADDRESS_LOW      4u
+#define PCI_MSI_ADDRESS_HIGH     8u  /* of 64 bits */
+#define PCI_MSI_DATA             8u  /* behind an address of 32 bits */
+#define PCI_MSI_DATA_64          12u /* behind one of 64 */
+#define PCI_MSI_CONTROL_ENABLE   0x0001u
+#define PCI_MSI_CONTROL_MESSAGES 0x0070u /* how many it may use, as a power of two */
+#define PCI_MSI_CONTROL_64       0x0080u
+
 /* MSI-X: offsets from the capability (PCI 3.0, 6.8.2). */
 #define PCI_MSIX_CONTROL        2u
 #define PCI_MSIX_TABLE          4u

@@ -276,9 +276,12 @@ static int probe(struct pci_device *device)
         return -ENOMEM;
     pci->pci = device;
     int error = start(pci);
-    if (error)
+    if (error) {
         forget(pci);
-    return error;
+        return error;
+    }
+    device->is_fixed = !pci->device.driver->remove;
+    return 0;
 }
 
 static void remove_device(struct pci_device *device)

@@ -68,7 +68,7 @@ struct virtio_driver {
     uint32_t feature_count;
     /* After step 5. 0: driven, DRIVER_OK set. Otherwise the driver has said why. */
     int (*probe)(struct virtio_device *device);
-    /* The device goes away, or has gone already; the reverse of probe. */
+    /* The device goes away, or has gone already; the reverse of probe. NULL: it is kept, come what may. */
     void (*remove)(struct virtio_device *device);
     /* The configuration changed, or the device needs a reset. Interrupt context. */
     void (*config_changed)(struct virtio_device *device);
