@@ -2,7 +2,7 @@
 """What the I/O path claims: sleeping instead of polling, few doorbells and interrupts, exact errors, nothing
 lost at any depth, and every late or failed request accounted for."""
 import json
-import json
+import random
 import re
 import time
 
@@ -150,6 +150,33 @@ def test_shrink_under_requests(image):
         row = finish_load(vm)
         assert 0 < row["errors"] < row["ios"], row
         assert '"errors":0,' in vm.command("iobench dev=vd0 rw=read bs=64k number_ios=256 warmup=0 --json")
+
+
+def resize_often(vm, now, times):
+    """To any size, each time when the kernel has heard of the one before; returns the last, in MiB."""
+    sizes = random.Random(now)
+    for _ in range(times):
+        before, now = now, sizes.choice([size for size in range(16, 129) if size != now])
+        seen = len(vm.text)
+        resize(vm, now)
+        vm.wait_for(rf"vd0: capacity changed from {before * 2048} to {now * 2048} sectors \({now} MiB\)$", 60, seen)
+    return now
+
+
+def test_a_hundred_resizes_under_load(image):
+    """Growing and shrinking. What is behind the end fails, refused by the kernel or, before it has heard of the new size,
+    by the disk; everything else comes back right, and everything once."""
+    with Machine(disks=[Disk.file(image(96 << 20))], smp=2).start() as vm:
+        start_load(vm, "rw=randread")
+        now = resize_often(vm, 96, 100)
+        row = finish_load(vm)
+        assert 0 < row["errors_out_of_range"] < row["ios"], row
+        assert row["errors"] == row["errors_out_of_range"] + row["errors_failed"], row
+        stats = json.loads(vm.command("iostat vd0 --json").splitlines()[1])
+        assert stats["in_flight"] == stats["queued"] == 0 and stats["errors"] == row["errors_failed"], (stats, row)
+        vm.type("stress dev=vd0 size=16m ios=20000 threads=16 seed=1\r")  # there is always so much
+        resize_often(vm, now, 100)
+        vm.wait_for("^stress: OK: ", 120)
 
 
 def test_json_says_what_the_tables_say(boot, image):

@@ -39,6 +39,7 @@ struct bench_counters {
 };
 struct bench_result {
     uint64_t ios, errors, verify_errors, verified;
+    uint64_t errors_failed, errors_out_of_range; /* of `errors` */
     struct bench_counters start, end;
     struct histogram latency;
 };
@@ -93,7 +94,8 @@ struct bench_worker {
     uint64_t random_at_start; /* of the measured phase, for the verification */
     uint64_t next_block_at_start;
     uint64_t ios, errors, verified, verify_errors;
-    bool has_extras; /* mixed operations, verify or fsync: off the short path */
+    uint64_t errors_failed, errors_out_of_range; /* of `errors` */
+    bool has_extras;                             /* mixed operations, verify or fsync: off the short path */
     struct block_group group;
     struct histogram latency;
 };

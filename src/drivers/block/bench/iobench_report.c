@@ -134,6 +134,8 @@ static void report_json(const struct bench_config *config, const struct bench_re
     json_number(&line, "numjobs", config->jobs);
     json_number(&line, "batch", config->batch);
     json_number(&line, "errors", result->errors);
+    json_number(&line, "errors_failed", result->errors_failed);
+    json_number(&line, "errors_out_of_range", result->errors_out_of_range);
     json_number(&line, "ios", result->ios);
     json_number(&line, "iops", bench_per_second(result->ios, ns));
     json_number(&line, "bw_bytes", bench_per_second(result->ios * config->block_bytes, ns));

@@ -126,6 +126,8 @@ static void join_threads(struct bench_run *run, struct bench_result *result)
             thread_join(worker->thread);
             result->ios += worker->ios;
             result->errors += worker->errors;
+            result->errors_out_of_range += worker->errors_out_of_range;
+            result->errors_failed += worker->errors_failed;
             result->verified += worker->verified;
             result->verify_errors += worker->verify_errors;
             histogram_merge(&result->latency, &worker->latency);

@@ -92,6 +92,8 @@ static noinline void check_block(struct bench_worker *worker, struct block_reque
 static cold void count_error(struct bench_worker *worker, const struct block_request *request)
 {
     worker->errors++;
+    worker->errors_out_of_range += request->status == BLOCK_OUT_OF_RANGE;
+    worker->errors_failed += request->status == BLOCK_FAILED;
     if (request->status == BLOCK_GONE) {
         write_once(worker->run->is_device_gone, true);
         write_once(worker->run->must_stop, true);
@@ -278,6 +280,7 @@ void bench_worker_main(void *argument)
     wait_for_phase(run, BENCH_WARMUP);
     run_phase(worker, worker->config->warmup_ios);
     histogram_init(&worker->latency);
+    worker->errors_out_of_range = worker->errors_failed = 0;
     worker->errors = worker->verified = worker->verify_errors = 0;
     worker->random_at_start = worker->random;
     worker->next_block_at_start = worker->next_block;
