@@ -14,8 +14,9 @@
 #define FEATURES     (ALL_OF_QEMU | RING_FEATURES)
 #define RING_ENTRIES 16u
 #define REQUESTS     12u
-#define RESETS_MAX   (9u + REQUESTS) /* the driver gives up after 9 in vain; the others brought something */
-#define ROUNDS_MAX   500u
+/* After 9 in vain the driver gives up; a round of settle has two at most, and completes something. */
+#define RESETS_MAX (10u + 2u * REQUESTS)
+#define ROUNDS_MAX 500u
 
 #define ENDS(status) BIT(BLOCK_##status)
 
