@@ -10,7 +10,7 @@
  *   B2  a buffer is on the clean list exactly while it is VALID, unreferenced and not dirty
  *   B3  a FAILED buffer is not hashed: its waiters see the error, the next bcache_get reads anew. A failed
  *       prefetch is nobody's error: it may have been merged with a bad neighbour; its waiters read anew too
- *   B4  a dirty buffer is never evicted; a write that fails leaves it dirty
+ *   B4  a dirty buffer is never evicted while its device is there; a write that fails leaves it dirty
  *   B5  buffers are freed only by bcache_shutdown: a late wake-up finds a struct buffer
  *
  * Locks: writeback (a mutex: one writer at a time) before cache.lock (irq-safe; never held over I/O,
@@ -463,6 +463,13 @@ static void set_dirty_locked(struct buffer *buffer)
     cache.stats.dirty++;
 }
 
+static void clean_locked(struct buffer *buffer)
+{
+    list_remove(&buffer->dirty_node);
+    buffer->is_dirty = false;
+    cache.stats.dirty--;
+}
+
 void bcache_mark_dirty(struct buffer *buffer)
 {
     SPIN_SCOPED_IRQ(&cache.lock);
@@ -497,10 +504,8 @@ static void collect_dirty(struct block_device *device, bool unreferenced_only, s
             (unreferenced_only && buffer->references > 0))
             continue;
         reference_locked(buffer);
-        list_remove(node);
-        buffer->is_dirty = false;
+        clean_locked(buffer);
         buffer->written_in_pass = cache.writeback_pass;
-        cache.stats.dirty--;
         batch->buffers[batch->count++] = buffer;
         if (batch->count == WRITE_BATCH)
             break;
@@ -572,33 +577,13 @@ static int write_back_unreferenced(void)
     return error ? error : -ENOMEM;
 }
 
-static int flush_device(struct block_device *device)
-{
-    int error = block_device_is_read_only(device) ? 0 : block_flush(device);
-    return error == -EOPNOTSUPP ? 0 : error; /* a device without a write cache */
-}
-
-/* The first error; what was removed meanwhile has nothing left to flush. */
-static int flush_all_devices(void)
-{
-    int error = 0;
-    block_device_foreach(device)
-    {
-        int one = flush_device(device);
-        if (!error && !block_device_is_gone(device))
-            error = one;
-    }
-    return error;
-}
-
 int bcache_sync(struct block_device *device)
 {
     uint32_t written;
-    int error, flush_error;
     MUTEX_SCOPED(&cache.writeback);
-    error = write_back_locked(device, false, &written);
-    flush_error = device ? flush_device(device) : flush_all_devices();
-    return error ? error : flush_error;
+    int error = write_back_locked(device, false, &written);
+    int sync_error = block_sync(device);
+    return error ? error : sync_error;
 }
 
 /* ---- The rest ---------------------------------------------------------------------------------------- */
@@ -619,41 +604,28 @@ void bcache_drop(struct block_device *device)
     }
 }
 
-/* Frees one dirty buffer of `device`, whose users have all gone; false: there is none (more). */
-static bool forget_dirty(struct block_device *device)
-{
-    SPIN_SCOPED_IRQ(&cache.lock);
-    list_foreach_safe (node, &cache.dirty) {
-        struct buffer *buffer = list_entry(node, struct buffer, dirty_node);
-        if (buffer->device != device)
-            continue;
-        assert(buffer->references == 0 && buffer->is_hashed);
-        list_remove(node);
-        buffer->is_dirty = false;
-        cache.stats.dirty--;
-        hash_remove_locked(buffer);
-        settle_locked(buffer);
-        return true;
-    }
-    return false;
-}
-
-/* Under `writeback`, so that nobody has a buffer of the device in its hands. */
+/* A device that nobody uses any more; under `writeback`, so that nobody has one of its buffers in hand. */
 static void forget(struct block_device *device)
 {
     uint32_t lost = 0;
     if (!cache.hash)
         return;
-    mutex_lock(&cache.writeback);
-    while (forget_dirty(device))
-        lost++;
+    MUTEX_SCOPED(&cache.writeback);
+    uint64_t flags = spin_lock_irq(&cache.lock);
+    list_foreach_safe (node, &cache.dirty) {
+        struct buffer *buffer = list_entry(node, struct buffer, dirty_node);
+        if (buffer->device == device) {
+            clean_locked(buffer);
+            settle_locked(buffer);
+            lost++;
+        }
+    }
+    spin_unlock_irq(&cache.lock, flags);
     bcache_drop(device);
-    mutex_unlock(&cache.writeback);
     if (lost > 0)
         log_error("bcache", "%s: %u dirty blocks are lost", block_device_name(device), lost);
 }
-static const struct block_release_hook bcache_release_hook = {forget};
-BLOCK_RELEASE_HOOK(bcache_release_hook);
+BLOCK_RELEASE_HOOK(bcache, forget);
 
 void bcache_stats(struct bcache_stats *stats)
 {

@@ -188,6 +188,11 @@ int block_flush(struct block_device *device)
     return block_transfer(device, BLOCK_FLUSH, 0, NULL, 0);
 }
 
+int block_sync(struct block_device *device)
+{
+    return device && !device->is_read_only ? block_flush(device) : 0;
+}
+
 void block_plug(struct block_plug *plug)
 {
     (void)plug;

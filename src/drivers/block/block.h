@@ -168,6 +168,9 @@ static inline int block_write(struct block_device *device, uint64_t sector, void
     return block_transfer(device, BLOCK_WRITE, sector, data, bytes);
 }
 must_check int block_flush(struct block_device *device);
+/* Flushes the device, or all of them for NULL, unless there is nothing to flush. The first error, but of a
+ * device that is removed meanwhile when it is one of all. */
+must_check int block_sync(struct block_device *device);
 
 /* Whole ranges, of any length. 0 or a negative errno: -EOPNOTSUPP, and nothing was done, when the device has
  * no such operation. Thread context. */
@@ -343,8 +346,9 @@ bool block_device_is_gone(const struct block_device *device);
 struct block_release_hook {
     void (*released)(struct block_device *device);
 };
-#define BLOCK_RELEASE_HOOK(object) \
-    linker_set_add(block_release_hooks, const struct block_release_hook, object)
+#define BLOCK_RELEASE_HOOK(id, function)                                         \
+    static const struct block_release_hook block_release_hook_##id = {function}; \
+    linker_set_add(block_release_hooks, const struct block_release_hook, block_release_hook_##id)
 
 /* Sleeps until nothing is queued or in flight. */
 void block_device_drain(struct block_device *device);

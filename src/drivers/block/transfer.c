@@ -97,6 +97,25 @@ int block_flush(struct block_device *device)
     return block_submit_and_wait(&request);
 }
 
+static int sync_one(struct block_device *device)
+{
+    int error = block_device_is_read_only(device) ? 0 : block_flush(device);
+    return error == -EOPNOTSUPP ? 0 : error; /* a device without a write cache */
+}
+
+int block_sync(struct block_device *device)
+{
+    int error = 0;
+    if (device)
+        return sync_one(device);
+    block_device_foreach(each)
+    {
+        int one = sync_one(each);
+        error = error || block_device_is_gone(each) ? error : one;
+    }
+    return error;
+}
+
 void block_request_init(struct block_request *request, struct block_device *device,
                         enum block_operation operation, uint64_t sector, void *data, uint32_t bytes,
                         void (*done)(struct block_request *))
