@@ -27,6 +27,7 @@ static struct fake_disk {
     uint32_t held_count;
     uint32_t room;        /* takes no more than so many at once */
     bool is_synchronous;  /* completes within submit */
+    bool is_gone;         /* ends what it is given with BLOCK_GONE */
     void (*before)(void); /* called at the start of submit: another CPU's doing */
     void (*inspect)(const struct block_request *leader); /* called for each that is taken */
     uint64_t bad_sector;                                 /* what touches it fails; NO_SECTOR: none */
@@ -166,10 +167,10 @@ static void disk_submit(struct block_device *device, struct fifo *batch)
         disk.held[disk.held_count++] = request_of(node);
         disk.taken++;
     }
-    while (disk.is_synchronous && disk.held_count > 0) {
+    while ((disk.is_synchronous || disk.is_gone) && disk.held_count > 0) {
         struct fifo done = FIFO_INIT(done);
         struct block_request *request = disk.held[--disk.held_count];
-        request->status = serve(request);
+        request->status = disk.is_gone ? BLOCK_GONE : serve(request);
         fifo_push(&done, &request->node);
         block_complete(device, &done);
     }

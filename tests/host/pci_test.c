@@ -322,8 +322,92 @@ static void test_enable(void)
     check_equal(load_le16(space + PCI_COMMAND), PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MEMORY);
 }
 
+/* ---- Addresses for what is plugged in ----------------------------------------------------------------- */
+
+static struct pci_windows read_windows(uint16_t base, uint16_t limit, uint32_t prefetchable, uint64_t upper)
+{
+    struct pci_windows windows;
+    struct pci_device bridge = {.header_type = 1};
+    memset(space, 0, sizeof(space));
+    store_le16(space + PCI_MEMORY_BASE, base);
+    store_le16(space + PCI_MEMORY_LIMIT, limit);
+    store_le32(space + PCI_PREFETCHABLE_BASE, prefetchable);
+    store_le32(space + PCI_PREFETCHABLE_BASE_UPPER, (uint32_t)upper);
+    store_le32(space + PCI_PREFETCHABLE_LIMIT_UPPER, (uint32_t)(upper >> 32));
+    pci_read_windows(&bridge, &windows);
+    return windows;
+}
+
+static void test_windows(void)
+{
+    struct pci_windows windows = read_windows(0xfe80, 0xfe90, 0xfdf1fde1, 0);
+    check(windows.memory.next == 0xfe800000 && windows.memory.end == 0xfea00000);
+    check(windows.prefetchable.next == 0xfde00000 && windows.prefetchable.end == 0xfe000000);
+    windows = read_windows(0xfff0, 0, 0x0000fff0, 0); /* closed */
+    check(windows.memory.next == windows.memory.end && windows.prefetchable.next == windows.prefetchable.end);
+    windows = read_windows(0, 0, 0, 0); /* never set: not the first MiB of memory */
+    check(windows.memory.next == windows.memory.end && windows.prefetchable.next == windows.prefetchable.end);
+    windows = read_windows(0xfff0, 0xfff0, 0x1ff10001, 0x0000008000000080ull); /* to 4 GiB; above it */
+    check(windows.memory.next == 0xfff00000 && windows.memory.end == GIB(4));
+    check(windows.prefetchable.next == 0x8000000000ull && windows.prefetchable.end == 0x8020000000ull);
+    windows = read_windows(0xfe80, 0xfe90, 0xfdf0fde0, 0x0000008000000080ull); /* of 32 bits: no upper half */
+    check(windows.prefetchable.next == 0xfde00000 && windows.prefetchable.end == 0xfe000000);
+}
+
+/* The device's BARs, and what its registers hold then. */
+static uint64_t bar_register(uint32_t index)
+{
+    return load_le32(space + PCI_BAR0 + 4 * index) & ~15u;
+}
+
+static struct pci_device make_plugged(void)
+{
+    struct pci_device device = make();
+    store_le16(space + PCI_COMMAND, 0);
+    set_bar(1, 0, 0xfffff000);                                  /* 4 KiB */
+    set_bar(2, PCI_BAR_TYPE_64 | PCI_BAR_PREFETCH, 0xffffc000); /* 16 KiB, 64-bit, prefetchable */
+    set_bar(3, 0, 0xffffffff);
+    set_bar(4, PCI_BAR_PREFETCH, 0xffff0000); /* 64 KiB, prefetchable */
+    set_bar(5, PCI_BAR_IO, 0xffffffe0);
+    pci_size_bars(&device);
+    return device;
+}
+
+static void test_assign(void)
+{
+    struct pci_device device = make_plugged();
+    struct pci_windows windows = {{0xfe801000, 0xfea00000}, {0x8000000000ull, 0x8020000000ull}};
+    check_equal(pci_assign_bars(&device, &windows), 0);
+    /* The largest first, each at a multiple of its size; above 4 GiB only what has 64 bits. */
+    check(device.bars[4].address == 0xfe810000 && bar_register(4) == 0xfe810000);
+    check(device.bars[1].address == 0xfe820000 && bar_register(1) == 0xfe820000);
+    check(device.bars[2].address == 0x8000000000ull && bar_register(2) == 0 && bar_register(3) == 0x80);
+    check(device.bars[5].address == 0 && windows.memory.next == 0xfe821000);
+
+    device = make_plugged(); /* below 4 GiB it may have any that is prefetchable */
+    windows = (struct pci_windows){{0xfe800000, 0xfea00000}, {0xfd000000, 0xfd100000}};
+    check_equal(pci_assign_bars(&device, &windows), 0);
+    check(device.bars[4].address == 0xfd000000 && device.bars[2].address == 0xfd010000);
+    check(device.bars[1].address == 0xfe800000);
+
+    device = make_plugged(); /* without a prefetchable window: everything in the other */
+    windows = (struct pci_windows){{0xfe800000, 0xfe815000}, {0, 0}};
+    check_equal(pci_assign_bars(&device, &windows), 0);
+    check(device.bars[4].address == 0xfe800000 && device.bars[2].address == 0xfe810000 &&
+          device.bars[1].address == 0xfe814000 && windows.memory.next == windows.memory.end);
+
+    device = make_plugged(); /* a page too short */
+    windows = (struct pci_windows){{0xfe800000, 0xfe814000}, {0, 0}};
+    check_equal(-pci_assign_bars(&device, &windows), ENOSPC);
+    device = make_plugged(); /* to the very end of the address space */
+    windows = (struct pci_windows){{UINT64_MAX - 0x5000, UINT64_MAX}, {0, 0}};
+    check_equal(-pci_assign_bars(&device, &windows), ENOSPC);
+}
+
 int main(void)
 {
+    test_windows();
+    test_assign();
     test_enable();
     test_bars();
     test_odd_bars();

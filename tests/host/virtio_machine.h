@@ -25,6 +25,8 @@ static struct machine {
     uint8_t status, history[16];
     uint32_t writes;
     bool has_features_ok, is_isolated, cannot_be_isolated;
+    bool is_unplugged; /* its registers are nobody's */
+    uint32_t resets;
     int reset_reads; /* reads of the status that do not show 0 yet; below 0: never */
     int resets_left; /* after so many resets it answers no more; below 0: always */
     uint8_t config[96];
@@ -51,6 +53,8 @@ static uint32_t completed_before_reset_ended;
 static inline uint8_t status_read(struct virtio_device *device)
 {
     (void)device;
+    if (m.is_unplugged)
+        return 0xff;
     if (m.status == 0 && m.reset_reads != 0) {
         m.reset_reads -= m.reset_reads > 0;
         return 0x80;
@@ -61,6 +65,9 @@ static inline uint8_t status_read(struct virtio_device *device)
 static inline void status_write(struct virtio_device *device, uint8_t status)
 {
     (void)device;
+    if (m.is_unplugged)
+        return;
+    m.resets += status == 0;
     if (m.writes < ARRAY_SIZE(m.history))
         m.history[m.writes++] = status;
     m.status = status;
@@ -246,6 +253,7 @@ struct block_device {
     uint64_t sectors;
 } block;
 static bool is_registered;
+static void (*before_unregister)(void); /* another CPU's doing */
 static unsigned restarts;
 static int register_error;
 static struct fifo finished = FIFO_INIT(finished);
@@ -264,6 +272,8 @@ int block_device_register(const struct block_device_config *config, struct block
 void block_device_unregister(struct block_device *device)
 {
     check(device == &block && is_registered && fifo_is_empty(&works));
+    if (before_unregister)
+        before_unregister();
     is_registered = false;
 }
 
