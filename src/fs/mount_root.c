@@ -26,8 +26,7 @@ static bool mount_named(const char *name)
 
 static bool mount_first(void)
 {
-    block_device_foreach(device)
-    {
+    block_device_foreach (device) {
         if (strcmp(block_device_name(device), FALLBACK_DEVICE) != 0 && vfs_mount(device, "/") == 0) {
             block_device_put(device);
             return true;

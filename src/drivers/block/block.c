@@ -225,7 +225,9 @@ struct block_device *block_device_next(struct block_device *previous)
 
 struct block_device *block_device_find(const char *name)
 {
-    block_device_foreach(device) if (strcmp(device->name, name) == 0) return device;
+    block_device_foreach (device)
+        if (strcmp(device->name, name) == 0)
+            return device;
     return NULL;
 }
 

@@ -58,7 +58,8 @@ static int lsblk_run(int argc, char **argv)
     bool is_json = shell_flag(argc, argv, "--json");
     if (!is_json)
         console_printf("NAME          SIZE  BLOCK  DEPTH  SEGMENTS  MODE  SCHEDULER  WHERE\n");
-    block_device_foreach(device)(is_json ? print_device_json : print_device)(device);
+    block_device_foreach (device)
+        (is_json ? print_device_json : print_device)(device);
     return 0;
 }
 SHELL_COMMAND(lsblk, "[--json]", "list block devices", lsblk_run, NULL);
@@ -169,7 +170,8 @@ static int iostat_run(int argc, char **argv)
     bool is_json = shell_flag(argc, argv, "--json");
     uint64_t seconds = 0;
     if (argc < 2 || argv[1][0] == '-') {
-        block_device_foreach(device) show_stats(device, 0, is_json);
+        block_device_foreach (device)
+            show_stats(device, 0, is_json);
         return 0;
     }
     if (argc > 2 && argv[2][0] != '-' && (string_to_u64(argv[2], &seconds) != 0 || seconds > 3600)) {

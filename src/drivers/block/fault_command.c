@@ -267,7 +267,8 @@ SHELL_COMMAND(
 
 static void clear_all(void)
 {
-    block_device_foreach(device) block_fault_clear(device);
+    block_device_foreach (device)
+        block_fault_clear(device);
 }
 
 /* Before the caches' hooks, which are linked after this one (fs/ after drivers/). */

@@ -108,8 +108,7 @@ int block_sync(struct block_device *device)
     int error = 0;
     if (device)
         return sync_one(device);
-    block_device_foreach(each)
-    {
+    block_device_foreach (each) {
         int one = sync_one(each);
         error = error || block_device_is_gone(each) ? error : one;
     }
