@@ -39,7 +39,8 @@ enum block_operation {
     BLOCK_FLUSH,  /* no data: what was completed before it is durable after it */
     BLOCK_GET_ID, /* BLOCK_ID_BYTES into the first segment */
     /* Ranges: sectors and no data. Never merged; longer than the device takes: they go down in pieces. When
-     * one fails, a part of it may have been done. */
+     * one fails, a part of it may have been done. The device may be long at it: the timeout is for a piece.
+     */
     BLOCK_DISCARD, /* the device need not keep the content; until it is written again, anything is read */
     BLOCK_WRITE_ZEROES, /* zeroes are read from it afterwards; see may_unmap */
     BLOCK_SECURE_ERASE, /* the content can be recovered by nobody; anything is read */
