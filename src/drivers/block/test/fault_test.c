@@ -55,7 +55,12 @@ static bool begin(void)
         .prefix = "fault",
         .ops = &fake_ops,
         .sectors = 1u << 20,
-        .limits = {BLOCK_SECTOR_BYTES, BLOCK_SECTOR_BYTES, DEPTH, 4, PIECE * BLOCK_SECTOR_BYTES, PIECE},
+        .limits = {.logical_block_bytes = BLOCK_SECTOR_BYTES,
+                   .physical_block_bytes = BLOCK_SECTOR_BYTES,
+                   .depth = DEPTH,
+                   .max_segments = 4,
+                   .max_segment_bytes = PIECE * BLOCK_SECTOR_BYTES,
+                   .max_sectors = PIECE},
         .has_flush = true,
     };
     if (!run.data)

@@ -53,7 +53,12 @@ static bool begin(void)
         .prefix = "queue",
         .ops = &ops,
         .sectors = 64,
-        .limits = {BLOCK_SECTOR_BYTES, BLOCK_SECTOR_BYTES, 4, 1, BLOCK_SECTOR_BYTES, 1},
+        .limits = {.logical_block_bytes = BLOCK_SECTOR_BYTES,
+                   .physical_block_bytes = BLOCK_SECTOR_BYTES,
+                   .depth = 4,
+                   .max_segments = 1,
+                   .max_segment_bytes = BLOCK_SECTOR_BYTES,
+                   .max_sectors = 1},
     };
     if (!test.data)
         test.data = heap_alloc_zeroed(BLOCK_SECTOR_BYTES);
