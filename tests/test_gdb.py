@@ -285,6 +285,18 @@ def test_watchpoint(stuck):
 # ---- Other stops -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("entries", [2, 256])
+def test_ranges_in_the_ring(tmp_path, entries):
+    """Discards, whose sectors lie behind the header, in the same buffer on a ring of two."""
+    with start(tmp_path, stopped=True, disks=[Disk.null()], cmdline=f"root=none virtio.queue_size={entries}",
+               commands="iobench name=x dev=vd0 rw=randtrim bs=4k iodepth=4 number_ios=100") as vm:
+        output = gdb(vm, "break virtio_blk_interrupt", "continue", "umbra virtqueue", "umbra queues")
+    table = rows(output["umbra virtqueue"])
+    assert table and all(row[2] == "discard" and row[4] == 4096 for row in table) and "!!" not in output["umbra virtqueue"]
+    assert len({row[3] for row in table}) == len(table) and "0 get-lifetime" in output["umbra queues"]
+    assert "operations" not in output["umbra queues"], output["umbra queues"]
+
+
 def test_answered_and_not_taken(tmp_path):
     """In the interrupt's handler the device has answered, and the driver does not know yet. Seen through a CPU that
     was never started and maps nothing; it stays selected."""

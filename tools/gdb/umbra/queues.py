@@ -11,7 +11,7 @@ LISTED_MAX = 8
 
 def statistics(stats):
     counts = []
-    for field in gdb.lookup_type("enum block_operation").fields():
+    for field in gdb.lookup_type("enum block_operation").fields()[:-1]:  # the last one is their number
         name, i = field.name[len("BLOCK_"):].lower().replace("_", "-"), field.enumval
         counts.append(f"{int(stats['ios'][i])} {name} ({int(stats['sectors'][i]) // 2} KiB)")
     return ", ".join(counts)

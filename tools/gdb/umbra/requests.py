@@ -4,7 +4,8 @@ from .kernel import NotBooted, at, chain, enum_name, text, variable
 
 SECTOR_BYTES = 512
 SHAPE_MERGED, SHAPE_PIECES = 1, 2  # BLOCK_SHAPE_*
-ID_BYTES = 20
+QUESTION_BYTES = {"get-id": 20, "get-lifetime": 6}
+RANGES = ("discard", "write-zeroes", "secure-erase")
 
 
 def block_devices():
@@ -28,8 +29,8 @@ def device_sector(request):
 
 def device_bytes(request):
     """block_request_device_bytes."""
-    if operation(request) == "get-id":
-        return ID_BYTES
+    if operation(request) in QUESTION_BYTES:
+        return QUESTION_BYTES[operation(request)]
     if int(request["shape"]) & SHAPE_PIECES:
         return int(request["piece_bytes"])
     return int(request["total_sectors"]) * SECTOR_BYTES
@@ -45,6 +46,6 @@ def followers(leader):
 def summary(request):
     device = text(request["device"]["name"]) if int(request["device"]) else "no device"
     words = f"{operation(request)} {device}"
-    if operation(request) in ("read", "write"):
+    if operation(request) in ("read", "write", *RANGES):
         words += f" sector {int(request['sector'])}, {int(request['sectors']) * SECTOR_BYTES} bytes"
     return words

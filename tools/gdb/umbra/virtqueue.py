@@ -19,7 +19,9 @@ from .vring_packed import PackedRing
 
 STATUS_PRESET = 0xff  # VIRTIO_BLK_STATUS_PRESET
 HEADER_BYTES = 16  # struct virtio_blk_req_header
-OPERATIONS = {0: "read", 1: "write", 4: "flush", 8: "get-id"}  # VIRTIO_BLK_T_*, by the block layer's names
+OPERATIONS = {0: "read", 1: "write", 4: "flush", 8: "get-id", 10: "get-lifetime", 11: "discard", 13: "write-zeroes",
+              14: "secure-erase"}  # VIRTIO_BLK_T_*, by the block layer's names
+RANGE_BYTES = 16  # struct virtio_blk_range
 
 
 def u16(value):
@@ -156,15 +158,29 @@ class Disk:
         return None if is_raw else at("struct block_request", token)
 
     def sent(self, ring, head):
-        """(operation, sector, bytes of data, bytes that the device may write) by the shared memory (5.2.6)."""
+        """(operation, sector, bytes of data or of the range, bytes that the device may write) by the shared memory
+        (5.2.6)."""
         buffers = ring.buffers(head)
         address, size, is_written = buffers[0]
         if size < HEADER_BYTES or is_written:
             raise Broken("it does not begin with a header")
         kind, _, sector = struct.unpack("<IIQ", read(address + ring.direct, HEADER_BYTES))
+        operation = OPERATIONS.get(kind, f"type {kind}")
         readable = sum(size for _, size, is_written in buffers if not is_written)
         writable = sum(size for _, size, is_written in buffers if is_written)
-        return OPERATIONS.get(kind, f"type {kind}"), sector, readable - HEADER_BYTES + writable - 1, writable
+        if operation in requests.RANGES:
+            return operation, *self.range(ring, buffers), writable
+        return operation, sector, readable - HEADER_BYTES + writable - 1, writable
+
+    @staticmethod
+    def range(ring, buffers):
+        """(sector, bytes) of what lies behind the header, in its buffer or in the next."""
+        out = b"".join(bytes(read(address + ring.direct, min(size, HEADER_BYTES + RANGE_BYTES)))
+                       for address, size, is_written in buffers if not is_written)
+        if len(out) != HEADER_BYTES + RANGE_BYTES:
+            raise Broken(f"{len(out) - HEADER_BYTES} bytes are no range")
+        sector, sectors, _ = struct.unpack_from("<QII", out, HEADER_BYTES)
+        return sector, sectors * requests.SECTOR_BYTES
 
     def status(self, queue, head):
         return int(self.driver(queue)["slots"][head]["status"])
@@ -227,7 +243,7 @@ def compare(disk, ring, head, request):
     if not request:
         return found
     pairs = [("operation", requests.operation(request), operation), ("bytes", requests.device_bytes(request), size)]
-    if operation in ("read", "write"):
+    if operation in ("read", "write", *requests.RANGES):
         pairs.append(("sector", requests.device_sector(request), sector))
     for what, ours, theirs in pairs:
         if ours != theirs:
