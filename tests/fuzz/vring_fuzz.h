@@ -147,6 +147,7 @@ static void begin(uint32_t size, uint64_t offered, uint32_t seg_max)
     ops.queue_enable = enable_honest;
     ops.status_read = status_read_among_others;
     prepare(size, offered);
+    set_good_ranges();
     set_config(DISK_SECTORS, seg_max, 512);
     m.device.transport = &ops;
     behave(offered);
@@ -166,7 +167,7 @@ static void run_script(const uint8_t *data, size_t bytes)
     script.next = data;
     script.left = bytes;
     uint32_t kind = script_take();
-    uint64_t offered = ALL_OF_QEMU | RING_FEATURES;
+    uint64_t offered = ALL_OF_QEMU | RING_FEATURES | ALL_RANGES;
     offered &= ~((kind & 1 ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) | (kind & 2 ? BIT(VIRTIO_F_EVENT_IDX) : 0));
     begin(RING_SIZE(kind / 4 % 4), offered, kind & 16 ? 254 : 1);
     host_barrier = at_barrier;

@@ -41,13 +41,14 @@ static inline void set_segments(struct user *user, uint32_t sectors, uint32_t pi
 
 static inline void make_user(uint32_t index, uint32_t choice)
 {
-    static const uint8_t operations[] = {BLOCK_READ, BLOCK_WRITE, BLOCK_READ, BLOCK_FLUSH,
-                                         BLOCK_READ, BLOCK_WRITE, BLOCK_READ, BLOCK_GET_ID};
+    static const uint8_t operations[] = {BLOCK_READ, BLOCK_WRITE, BLOCK_DISCARD,      BLOCK_FLUSH,
+                                         BLOCK_READ, BLOCK_WRITE, BLOCK_WRITE_ZEROES, BLOCK_GET_ID};
     uint32_t operation = operations[choice % 8], sectors = choice / 8 % USER_SECTORS + 1;
     uint32_t pieces = MIN(choice / 32 % USER_SECTORS + 1, MIN(sectors, block.config.limits.max_segments));
-    uint32_t bytes = operation <= BLOCK_WRITE ? sectors * 512 : operation == BLOCK_FLUSH ? 0 : BLOCK_ID_BYTES;
+    bool has_sectors = operation <= BLOCK_WRITE || block_is_range((uint8_t)operation);
+    uint32_t bytes = has_sectors ? sectors * 512 : operation == BLOCK_FLUSH ? 0 : BLOCK_ID_BYTES;
     struct user *user = calloc(1, sizeof(*user));
-    user->data = bytes > 0 ? malloc(bytes) : NULL;
+    user->data = bytes > 0 && !block_is_range((uint8_t)operation) ? malloc(bytes) : NULL;
     user->index = index;
     user->request = make_request(operation, index * USER_SECTORS, user->data, bytes);
     if (operation <= BLOCK_WRITE) {

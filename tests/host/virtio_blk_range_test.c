@@ -10,7 +10,7 @@ static void test_legacy_wire(void)
 {
     for (unsigned has_any_layout = 0; has_any_layout < 2; has_any_layout++) {
         prepare_legacy(64, FEATURES | (has_any_layout ? BIT(VIRTIO_F_ANY_LAYOUT) : 0));
-        set_good_limits();
+        set_good_ranges();
         struct virtio_blk *disk = start_prepared();
         check_equal(block.config.limits.secure_erase.max_sectors, 64);
         run_kinds(disk);

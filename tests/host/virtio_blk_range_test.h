@@ -9,8 +9,9 @@
 
 #include "virtio_machine.h"
 
-#define RANGES   (BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_BLK_F_SECURE_ERASE))
-#define FEATURES (ALL_OF_QEMU | RING_FEATURES | RANGES | BIT(VIRTIO_BLK_F_LIFETIME))
+#define ALL_RANGES \
+    (BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_BLK_F_SECURE_ERASE))
+#define FEATURES (ALL_OF_QEMU | RING_FEATURES | ALL_RANGES | BIT(VIRTIO_BLK_F_LIFETIME))
 #define WCE      m.config[offsetof(struct virtio_blk_config, writeback)]
 
 static void set_field(size_t offset, uint32_t value)
@@ -19,22 +20,10 @@ static void set_field(size_t offset, uint32_t value)
 }
 #define SET(field, value) set_field(offsetof(struct virtio_blk_config, field), value)
 
-static void set_good_limits(void)
-{
-    SET(max_discard_sectors, 100);
-    SET(max_discard_seg, 1);
-    SET(discard_sector_alignment, 8);
-    SET(max_write_zeroes_sectors, 0xffffffff);
-    SET(max_write_zeroes_seg, 1);
-    SET(max_secure_erase_sectors, 64);
-    SET(max_secure_erase_seg, 9);
-    SET(secure_erase_sector_alignment, 16);
-}
-
 static struct virtio_blk *start_good(uint32_t size, uint64_t offered)
 {
     prepare(size, offered);
-    set_good_limits();
+    set_good_ranges();
     return start_prepared();
 }
 
@@ -152,7 +141,8 @@ static void test_limits(void)
     expect_limit(&limits->secure_erase, 64, 16);
     stop(disk);
 
-    disk = start_good(64, FEATURES & ~RANGES & ~BIT(VIRTIO_BLK_F_LIFETIME)); /* the fields say nothing then */
+    disk = start_good(64,
+                      FEATURES & ~ALL_RANGES & ~BIT(VIRTIO_BLK_F_LIFETIME)); /* the fields say nothing then */
     expect_limit(&limits->discard, 0, 0);
     expect_limit(&limits->write_zeroes, 0, 0);
     expect_limit(&limits->secure_erase, 0, 0);
@@ -160,7 +150,7 @@ static void test_limits(void)
     stop(disk);
 
     prepare(64, FEATURES); /* whole blocks; no alignment is that of a block */
-    set_good_limits();
+    set_good_ranges();
     set_config(DISK_SECTORS, 254, 4096);
     SET(discard_sector_alignment, 0);
     disk = start_prepared();
@@ -190,7 +180,7 @@ static void test_bad_limits(void)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         prepare(64, FEATURES);
-        set_good_limits();
+        set_good_ranges();
         set_config(DISK_SECTORS, 254, 4096);
         set_field(cases[i].offset, cases[i].value);
         unsigned lines = host_log_lines;
@@ -209,7 +199,7 @@ static void test_topology(void)
         uint32_t opt_io_size, expected;
     } cases[] = {{0, 0}, {16, 65536}, {(64u << 20) / 4096, 64u << 20}, {(64u << 20) / 4096 + 1, 0}, {~0u, 0}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        prepare(64, FEATURES & ~RANGES);
+        prepare(64, FEATURES & ~ALL_RANGES);
         set_config(DISK_SECTORS, 254, 4096);
         SET(opt_io_size, cases[i].opt_io_size);
         struct virtio_blk *disk = start_prepared();
@@ -308,7 +298,7 @@ static void test_cache_at_start(void)
                  {true, true, 0, false, true, 0},    {true, true, 1, true, true, 0},
                  {true, true, 7, true, true, 0},     {false, true, 0, false, false, 1}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        uint64_t features = FEATURES & ~RANGES & ~BIT(VIRTIO_BLK_F_FLUSH) & ~BIT(VIRTIO_BLK_F_CONFIG_WCE);
+        uint64_t features = FEATURES & ~ALL_RANGES & ~BIT(VIRTIO_BLK_F_FLUSH) & ~BIT(VIRTIO_BLK_F_CONFIG_WCE);
         features |= cases[i].has_flush ? BIT(VIRTIO_BLK_F_FLUSH) : 0;
         features |= cases[i].has_field ? BIT(VIRTIO_BLK_F_CONFIG_WCE) : 0;
         prepare(64, features);
@@ -328,7 +318,7 @@ static void test_cache_at_start(void)
 static void test_cache_switch(void)
 {
     for (unsigned is_writeback = 0; is_writeback < 2; is_writeback++) {
-        prepare(64, FEATURES & ~RANGES);
+        prepare(64, FEATURES & ~ALL_RANGES);
         m.wce_after_reset = !is_writeback;
         struct virtio_blk *disk = start_prepared();
         struct block_request write = make_request(BLOCK_WRITE, 3, replay_data, 512);
@@ -350,7 +340,7 @@ static void test_cache_switch(void)
 /* A device that keeps its mode is found out, and a cache that it has is flushed from then on. */
 static void test_cache_refused(void)
 {
-    struct virtio_blk *disk = start(64, FEATURES & ~RANGES);
+    struct virtio_blk *disk = start(64, FEATURES & ~ALL_RANGES);
     m.wce_fixed = 1;
     check_equal(-block.config.ops->set_writeback(&block, false), EIO);
     check(disk->is_writeback);

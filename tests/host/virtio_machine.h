@@ -380,6 +380,22 @@ static inline void set_config(uint64_t capacity, uint32_t seg_max, uint32_t blk_
     store_le32(m.config + offsetof(struct virtio_blk_config, blk_size), blk_size);
 }
 
+#define ALL_RANGES \
+    (BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_BLK_F_SECURE_ERASE))
+
+/* After prepare: limits of ranges that can be. */
+static inline void set_good_ranges(void)
+{
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_discard_sectors), 100);
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_discard_seg), 1);
+    store_le32(m.config + offsetof(struct virtio_blk_config, discard_sector_alignment), 8);
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_write_zeroes_sectors), 0xffffffff);
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_write_zeroes_seg), 1);
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_secure_erase_sectors), 64);
+    store_le32(m.config + offsetof(struct virtio_blk_config, max_secure_erase_seg), 9);
+    store_le32(m.config + offsetof(struct virtio_blk_config, secure_erase_sector_alignment), 16);
+}
+
 static inline void prepare(uint32_t size, uint64_t offered)
 {
     memset(&m, 0, offsetof(struct machine, held)); /* not megabytes of chains */
