@@ -157,7 +157,7 @@ packages_build := $(CC):$(CC) /usr/include/stdlib.h:libc6-dev ld:binutils awk:ma
     /usr/lib/grub/i386-pc:grub-pc-bin /usr/lib/grub/x86_64-efi:grub-efi-amd64-bin xorriso:xorriso mformat:mtools
 packages_run := qemu-system-x86_64:qemu-system-x86 /usr/share/ovmf/OVMF.fd:ovmf /usr/bin/python3:python3 gdb:gdb
 packages_test := /usr/bin/pytest-3:python3-pytest /usr/lib/python3/dist-packages/xdist:python3-pytest-xdist \
-    clang:clang qemu-img:qemu-utils spin:spin
+    clang:clang qemu-img:qemu-utils qemu-storage-daemon:qemu-system-common spin:spin
 packages_check := clang-format:clang-format cppcheck:cppcheck codespell:codespell clang:clang \
     ctags:universal-ctags
 install-build:
