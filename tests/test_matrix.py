@@ -61,6 +61,7 @@ def check_machine(boot, output, lspci):
     protocol, kind = re.search(r"boot: Umbra, .* \((PVH|Multiboot2)(, UEFI)?\)", output).groups()
     assert protocol == ("PVH" if boot.firmware == "PVH" else "Multiboot2")
     assert ("BdsDxe" in output) == (boot.firmware == "OVMF")
+    assert ("iommu: VT-d at " in output) == (boot.iommu == "intel")
     assert f"smp: {boot.smp} CPU{'s' if boot.smp > 1 else ''}\n" in output
     found = [bridge for bridge in HOST_BRIDGES.values() if bridge and f"00:00.0 {bridge} " in lspci]
     assert found == [bridge for bridge in [HOST_BRIDGES[boot.machine]] if bridge]

@@ -490,4 +490,9 @@ MUTANTS = [
            RNG_TEST + "test_claims_too_much"),
     Mutant("liar-is-asked-again", "R4", RNG, "    entropy_source_remove(&rng->source);\n", "", RNG_TEST + "test_lies"),
     Mutant("empty-answer-is-an-answer", 20, RNG, "if (!reader || bytes == 0)", "if (!reader)", RNG_TEST + "test_reader"),
+
+    # ---- Seen by whole boots ------------------------------------------------------------------------------------------
+    Mutant("translation-left-on", 23, "src/kernel/main.c", "    iommu_init();\n", "", "tests/test_iommu.py::test_left_on"),
+    Mutant("one-queue-of-8-is-enough", 13, VIRTIO + "virtio_blk_setup.c", "if (size != queue_size) {",
+           "if (size != queue_size || size == 8) {", "tests/test_matrix.py::test_boot[packed-direct-event-8-q2-vline-mmio_modern-microvm-iommu_none-4096-smp2-PVH]"),
 ]

@@ -104,6 +104,8 @@ static const char *parse_table(const char *table, size_t bytes)
         return acpi_info.cpu_count ? "a second one" : acpi_parse_madt(table, bytes, &acpi_info);
     if (memcmp(table, "MCFG", 4) == 0)
         return acpi_parse_mcfg(table, bytes, &acpi_info);
+    if (memcmp(table, "DMAR", 4) == 0)
+        return acpi_parse_dmar(table, bytes, &acpi_info);
     if (memcmp(table, "HPET", 4) == 0)
         return acpi_info.hpet_address ? NULL : acpi_parse_hpet(table, bytes, &acpi_info);
     if (memcmp(table, "FACP", 4) == 0)

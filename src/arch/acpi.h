@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ACPI tables, read by hand, no AML beyond the \_S5 package: RSDP, XSDT/RSDT, MADT, MCFG, FADT, HPET
- * (ACPI 6.4, 5.2). Every table's length and checksum is checked; a bad one is left out with one warning.
+/* ACPI tables, read by hand, no AML beyond the \_S5 package: RSDP, XSDT/RSDT, MADT, MCFG, FADT, HPET,
+ * DMAR (ACPI 6.4, 5.2). Every table's length and checksum is checked; a bad one is left out with one warning.
  * acpi_init before lapic_init; what it found is constant afterwards. Any context. */
 #ifndef ARCH_ACPI_H
 #define ARCH_ACPI_H
@@ -35,6 +35,8 @@ struct acpi_info {
     uint32_t override_count;
     struct acpi_ecam ecams[8];
     uint32_t ecam_count;
+    phys_addr_t iommus[8]; /* the registers of VT-d units */
+    uint32_t iommu_count;
     phys_addr_t hpet_address; /* 0: none */
     uint16_t pm_timer_port;   /* 0: none */
     uint8_t century;          /* unused when 0 */

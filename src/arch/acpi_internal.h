@@ -57,6 +57,7 @@ phys_addr_t acpi_root_entry(const struct acpi_root *root, const void *table, siz
 /* `table` is checked, `bytes` long. */
 const char *acpi_parse_madt(const void *table, size_t bytes, struct acpi_info *info);
 const char *acpi_parse_mcfg(const void *table, size_t bytes, struct acpi_info *info);
+const char *acpi_parse_dmar(const void *table, size_t bytes, struct acpi_info *info);
 const char *acpi_parse_hpet(const void *table, size_t bytes, struct acpi_info *info);
 const char *acpi_parse_fadt(const void *table, size_t bytes, struct acpi_info *info,
                             struct acpi_power *power);

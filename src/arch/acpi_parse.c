@@ -183,6 +183,38 @@ const char *acpi_parse_mcfg(const void *table, size_t bytes, struct acpi_info *i
     return bytes < MCFG_ENTRIES + MCFG_BYTES ? "no entry" : NULL;
 }
 
+/* ---- DMAR (Intel VT-d specification 4.0, 8.1 and 8.3) ---- */
+
+#define DMAR_ENTRIES    48u
+#define DMAR_UNIT       0u
+#define DMAR_UNIT_BYTES 16u
+
+static const char *add_iommu(struct acpi_info *info, phys_addr_t address)
+{
+    if (info->iommu_count == ARRAY_SIZE(info->iommus))
+        return "too many units";
+    if (address == 0 || !is_aligned(address, KIB(4)))
+        return "a unit at an address that makes no sense";
+    info->iommus[info->iommu_count++] = address;
+    return NULL;
+}
+
+const char *acpi_parse_dmar(const void *table, size_t bytes, struct acpi_info *info)
+{
+    for (size_t offset = DMAR_ENTRIES; offset + 4 <= bytes;) {
+        const uint8_t *entry = (const uint8_t *)table + offset;
+        size_t length = load_le16(entry + 2);
+        bool is_unit = load_le16(entry) == DMAR_UNIT;
+        if (length < (is_unit ? DMAR_UNIT_BYTES : 4) || length > bytes - offset)
+            return "an entry of a length that cannot be";
+        const char *problem = is_unit ? add_iommu(info, load_le64(entry + 8)) : NULL;
+        if (problem)
+            return problem;
+        offset += length;
+    }
+    return NULL;
+}
+
 /* ---- HPET (IA-PC HPET 1.0a, 3.2.4) and FADT (5.2.9) ---- */
 
 static struct acpi_register generic_address(const void *table, size_t bytes, size_t offset)

@@ -5,6 +5,7 @@
 #include <arch/boot_info.h>
 #include <arch/clock.h>
 #include <arch/ioapic.h>
+#include <arch/iommu.h>
 #include <arch/lapic.h>
 #include <arch/mmu.h>
 #include <arch/smp.h>
@@ -80,6 +81,7 @@ noreturn void kmain(const struct boot_info *boot)
     acpi_init();
     clock_init();
     lapic_init();
+    iommu_init();
     ioapic_init();
     clock_calibrate();
     lapic_calibrate();

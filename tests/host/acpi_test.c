@@ -265,6 +265,40 @@ static void test_mcfg(void)
     }
 }
 
+static struct table new_dmar(uint64_t address)
+{
+    struct table table = new_table("DMAR", 48 + 8 + 24);
+    table.at[48] = 1; /* reserved memory: passed over */
+    table.at[50] = 8;
+    table.at[58] = 24;
+    store_le64(table.at + 64, address);
+    return table;
+}
+
+static void test_dmar(void)
+{
+    struct acpi_info info = {.iommu_count = 0};
+    struct table table = new_dmar(0xfed90000);
+    for (uint32_t i = 0; i < ARRAY_SIZE(info.iommus); i++)
+        check(acpi_parse_dmar(table.at, table.bytes, &info) == NULL && info.iommu_count == i + 1);
+    check(info.iommus[0] == 0xfed90000 && info.iommus[7] == 0xfed90000);
+    check(acpi_parse_dmar(table.at, table.bytes, &info) != NULL && info.iommu_count == 8);
+    info.iommu_count = 0;
+    check(acpi_parse_dmar(table.at, table.bytes - 1, &info) != NULL);
+    check(acpi_parse_dmar(table.at, 48, &info) == NULL);
+    table.at[58] = 15;
+    check(acpi_parse_dmar(table.at, table.bytes, &info) != NULL);
+    table.at[50] = 0; /* no way forward */
+    check(acpi_parse_dmar(table.at, table.bytes, &info) != NULL);
+    free(table.at);
+    static const uint64_t addresses[] = {0, 0xfed90010};
+    for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+        table = new_dmar(addresses[i]);
+        check(acpi_parse_dmar(table.at, table.bytes, &info) != NULL && info.iommu_count == 0);
+        free(table.at);
+    }
+}
+
 static void test_hpet(void)
 {
     struct acpi_info info = {.hpet_address = 0};
@@ -365,6 +399,7 @@ static void test_random_tables(void)
             table.at[i] = (uint8_t)(next_random(&state) % (round % 2 ? 256 : 16)); /* small: likely types */
         (void)acpi_parse_madt(table.at, table.bytes, &info);
         (void)acpi_parse_mcfg(table.at, table.bytes, &info);
+        (void)acpi_parse_dmar(table.at, table.bytes, &info);
         (void)acpi_parse_hpet(table.at, table.bytes, &info);
         (void)acpi_parse_fadt(table.at, table.bytes, &info, &power);
         (void)acpi_parse_rsdp(table.at, table.bytes, &root);
@@ -372,7 +407,8 @@ static void test_random_tables(void)
             memcpy(table.at + table.bytes - 8 + round % 4, "\x08_S5_\x12\xff", 8 - round % 4);
         (void)acpi_parse_s5(table.at, table.bytes, &power);
         if (info.cpu_count > CPU_MAX || info.ioapic_count > ARRAY_SIZE(info.ioapics) ||
-            info.override_count > ARRAY_SIZE(info.overrides) || info.ecam_count > ARRAY_SIZE(info.ecams))
+            info.override_count > ARRAY_SIZE(info.overrides) || info.ecam_count > ARRAY_SIZE(info.ecams) ||
+            info.iommu_count > ARRAY_SIZE(info.iommus))
             check(!"a count beyond its array");
         free(table.at);
     }
@@ -388,6 +424,7 @@ int main(void)
     test_madt_entries_that_lie();
     test_madt_with_too_many();
     test_mcfg();
+    test_dmar();
     test_hpet();
     test_fadt();
     test_s5();

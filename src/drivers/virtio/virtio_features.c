@@ -10,8 +10,8 @@
 
 #include "virtio_internal.h"
 
-/* Bits 24 to 40. ACCESS_PLATFORM: DMA addresses are physical, which is what such a device gets when no IOMMU
- * has been programmed. ORDER_PLATFORM: the barriers used are the CPU's, not weaker ones. */
+/* Bits 24 to 40. ACCESS_PLATFORM: DMA addresses are physical, which is what such a device gets behind an
+ * IOMMU that is off (<arch/iommu.h>). ORDER_PLATFORM: the barriers used are the CPU's, not weaker ones. */
 static const struct virtio_feature core_features[] = {
     {VIRTIO_F_NOTIFY_ON_EMPTY, false, "NOTIFY_ON_EMPTY"},
     {VIRTIO_F_ANY_LAYOUT, true, "ANY_LAYOUT"},
