@@ -3,6 +3,9 @@
 
     bench.py [--jobs NAME,…] [--runs N] [--smp N] [--json FILE]
 
+Two jobs are tables of their own: `boot` (tools/bench_boot.py), and `features` (tools/bench_features.py), which must be
+asked for.
+
 Each run boots the release kernel under TCG with one null disk (one queue of 256) and does all jobs. A TCG
 plugin counts guest instructions between the marker NOPs that iobench executes around its window; doorbells,
 interrupts and device requests are counted by QEMU's own trace points. Medians over the runs are printed.
@@ -12,12 +15,13 @@ import argparse
 import json
 import re
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
 import bench_boot
-from vm import ROOT, Disk, Machine
+import bench_count
+import bench_features
+from vm import Disk, Machine
 
 COMMON = "dev=vd0 bs=4k"
 JOBS = {  # name: (iobench arguments, what it is, extra command line)
@@ -36,48 +40,15 @@ JOBS = {  # name: (iobench arguments, what it is, extra command line)
     "old": ("rw=randread iodepth=1 number_ios=6000 mode=poll", "old: polled, 8 descriptors, one at a time",
             "virtio.queue_size=8"),
 }
-TRACE = {"virtio_queue_notify": "doorbells", "virtio_notify": "interrupts", "virtio_notify_irqfd": "interrupts",
-         "virtio_blk_handle_read": "requests", "virtio_blk_handle_write": "requests"}
+TABLES = {"boot": bench_boot, "features": bench_features}  # jobs that are tables of their own
 COLUMNS = ("instructions", "rep", "doorbells", "interrupts", "requests", "switches", "halts")
 
 
-def plugin(folder):
-    path = Path(folder) / "count.so"
-    subprocess.run(["gcc", "-O2", "-Wall", "-fPIC", "-shared", "-fvisibility=hidden", "-o", path,
-                    ROOT / "tools/qemu_plugin/count.c"], check=True)
-    return path
-
-
-def boot(jobs, cmdline, smp, count, log):
-    """One boot that does `jobs`; with `count` a plugin, the instructions and events of each go to `log`."""
+def boot(jobs, cmdline, smp, count=None, log=None):
+    """One boot that does `jobs`: {job: row}."""
     commands = "; ".join(f"iobench name={name} {COMMON} {JOBS[name][0]} --json" for name in jobs)
-    arguments = []
-    if count:
-        arguments = ["-plugin", str(count), "-d", "plugin", "-D", str(log)]
-        for event in TRACE:
-            arguments += ["-trace", f"enable={event}"]
-    result = Machine(commands=commands, cmdline=f"loglevel=error {cmdline}", smp=smp, memory="512M", disks=[Disk.null()],
-                     qemu_args=arguments).run(600)
-    if not result.ok:
-        raise SystemExit(f"bench: the run failed with {result.status}:\n{result.output[-2000:]}")
-    return {row["name"]: row for row in result.json()}
-
-
-def windows(log):
-    """The events between each pair of markers, in order."""
-    found, current, start = [], None, None
-    for line in open(log, errors="replace"):
-        if match := re.match(r"MARK (\d+) (\d+) (\d+) (\d+)", line):
-            mark, *counts = map(int, match.groups())
-            if mark == 1:
-                current, start = dict.fromkeys(("doorbells", "interrupts", "requests"), 0), counts
-            elif current is not None:
-                current.update(zip(("instructions", "rep", "halts"), (b - a for a, b in zip(start, counts))))
-                found.append(current)
-                current = None
-        elif current is not None and (match := re.match(r"(\w+) ", line)) and match.group(1) in TRACE:
-            current[TRACE[match.group(1)]] += 1
-    return found
+    machine = Machine(commands=commands, cmdline=f"loglevel=error {cmdline}", smp=smp, memory="512M", disks=[Disk.null()])
+    return bench_count.run(machine, count, log)
 
 
 def measure(jobs, smp, count, folder):
@@ -87,8 +58,8 @@ def measure(jobs, smp, count, folder):
         names = [name for name in jobs if JOBS[name][2] == cmdline]
         log = Path(folder) / "log"
         rows = boot(names, cmdline, smp, count, log)
-        plain = boot(names, cmdline, smp, None, None)
-        for name, window in zip(names, windows(log), strict=True):
+        plain = boot(names, cmdline, smp)
+        for name, window in zip(names, bench_count.windows(log), strict=True):
             ios = rows[name]["ios"]
             figures[name] = {key: value / ios for key, value in window.items()}
             figures[name]["switches"] = rows[name]["context_switches"] / ios
@@ -118,20 +89,20 @@ def main():
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     jobs = options.jobs.split(",")
-    if unknown := set(jobs) - {*JOBS, "boot"}:
-        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}, boot")
+    if unknown := set(jobs) - {*JOBS, *TABLES}:
+        parser.error(f"no job {', '.join(sorted(unknown))}; there are {', '.join([*JOBS, *TABLES])}")
     with tempfile.TemporaryDirectory(prefix="umbra-bench-") as folder:
-        count = plugin(folder)
-        boot = bench_boot.measure(count, options.runs, folder) if "boot" in jobs else {}
-        jobs = [name for name in jobs if name != "boot"]
+        count = bench_count.plugin(folder)
+        tables = {name: TABLES[name].measure(count, options.runs, folder) for name in TABLES if name in jobs}
+        jobs = [name for name in jobs if name not in TABLES]
         runs = [measure(jobs, options.smp, count, folder) for _ in range(options.runs)]
     medians = {name: {key: statistics.median(run[name][key] for run in runs) if runs[0][name][key] is not None else None
                       for key in runs[0][name]} for name in jobs}
     if jobs:
         table(medians)
-    if boot:
-        bench_boot.table(boot)
-        medians["boot"] = boot
+    for name, figures in tables.items():
+        TABLES[name].table(figures)
+        medians[name] = TABLES[name].as_json(figures)
     if options.json:
         options.json.write_text(json.dumps(medians, indent=1) + "\n")
 

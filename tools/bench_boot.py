@@ -81,3 +81,7 @@ def table(figures):
     print("|---" * (len(COLUMNS) + 1) + "|")
     for name, row in figures.items():
         print(f"| {name} | " + " | ".join(f"{row[key]:,.0f}" for key in COLUMNS) + " |")
+
+
+def as_json(figures):
+    return figures
