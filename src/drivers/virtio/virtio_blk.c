@@ -154,8 +154,7 @@ static void config_work(struct work *work)
     if (read_once(disk->is_leaving))
         return;
     if (virtio_device_needs_reset(disk->device)) {
-        virtio_blk_reset_work(
-            &disk->reset_work); /* here: no work queues another, so that one flush ends all */
+        work_queue(&disk->reset_work);
         return;
     }
     if (!virtio_config_snapshot(disk->device, read_config, &copy, sizeof(copy)))
@@ -376,7 +375,7 @@ static void remove_disk(struct virtio_device *device)
     struct virtio_blk *disk = device->driver_data;
     virtio_blk_shut_down(disk);
     virtio_device_silence(device);
-    work_flush();
+    work_flush(); /* config_work, which may have queued reset_work, which free_disk waits for */
     block_device_unregister(disk->block);
     virtio_device_destroy_queues(device);
     free_disk(disk);
