@@ -33,7 +33,7 @@ class Slot:
         self.round += 1
         start = len(self.vm.text)
         self.vm.qmp("device_add", driver="virtio-blk-pci", drive="hot", id=f"hot{self.round}", bus="rp0", **device)
-        self.vm.wait_for(rf"\] {name}: \d+ sectors", 30, start)
+        self.vm.wait_for(rf"\] {name}: \d+ sectors[\s\S]* slot 1: on\n", 30, start)
 
     def unplug(self):
         self.vm.qmp("device_del", id=f"hot{self.round}")
@@ -104,8 +104,10 @@ def test_rounds_under_load(slot, build, rounds):
             assert "vd1" not in disk.disks()
             if i == 2:
                 before = disk.resources()
-        assert gone > 0
-        assert disk.resources() == before
+        after = disk.resources()
+        # Pools and stacks keep what they had at their fullest, which may be later; a page a round would be more.
+        assert before.pop("pages") - after.pop("pages") < (rounds - 3) * 1024
+        assert gone > 0 and after == before
         assert not complaints(vm)
 
 

@@ -150,6 +150,33 @@ static void test_drop(void)
     end();
 }
 
+/* Hazard 53: the cache forgets a device with its last reference: what it could not write is lost, and nothing
+ * is left that another device at the same address could be given. */
+static void test_device_that_goes(void)
+{
+    struct bcache_stats stats;
+    struct buffer *buffer;
+    begin();
+    check_equal(first_byte(2), disk.data[2 * BCACHE_BLOCK_BYTES]);
+    check_equal(bcache_get(disk.device, 7, &buffer), 0);
+    bcache_mark_dirty(buffer);
+    bcache_put(buffer);
+    block_device_get(disk.device);
+    disk.is_gone = true;
+    block_device_unregister(disk.device);
+    check_equal(-bcache_sync(disk.device), ENODEV);
+    check_equal(first_byte(2), disk.data[2 * BCACHE_BLOCK_BYTES]); /* for who has it open, it is still there */
+    check_equal(-first_byte(3), ENODEV);
+    bcache_stats(&stats);
+    check_equal(stats.dirty, 1);
+    uint32_t submits = disk.submits;
+    block_device_put(disk.device);
+    bcache_stats(&stats);
+    check(stats.dirty == 0 && stats.referenced == 0);
+    check_equal(disk.submits, submits);
+    bcache_shutdown();
+}
+
 int main(void)
 {
     test_flush_comes_last();
@@ -157,5 +184,6 @@ int main(void)
     test_failed_write_stays_dirty();
     test_failed_read_is_not_kept();
     test_drop();
+    test_device_that_goes();
     return check_finish();
 }

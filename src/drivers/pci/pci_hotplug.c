@@ -227,6 +227,7 @@ static void add(struct slot *slot)
     }
     set_indicator(slot, PCI_SLOT_CONTROL_INDICATOR_ON);
     set_state(slot, PCI_SLOT_ON);
+    log_info("pci", "%s: slot %u: on", slot->port->name, slot->number);
 }
 
 static void blink(struct slot *slot)
