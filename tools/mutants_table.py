@@ -42,6 +42,9 @@ MODERN_TEST = "tests/host/transport_modern_test.c::"
 LEGACY_TEST = "tests/host/transport_pci_test.c::"
 MMIO_TEST = "tests/host/transport_mmio_test.c::"
 BLOCK_TEST = "tests/host/block_test.c::"
+BLOCK_REMOVAL_TEST = "tests/host/block_removal_test.c::"
+REMOVAL_TEST = "tests/host/virtio_removal_test.c::"
+SLOT_TEST = "tests/host/pci_slot_test.c::"
 RANGE_TEST = "tests/host/range_test.c::"
 BLK_RANGE_TEST = "tests/host/virtio_blk_range_test.c::"
 RNG = VIRTIO + "virtio_rng.c"
@@ -156,7 +159,8 @@ MUTANTS = [
            LEGACY_TEST + "test_vectors"),
     Mutant("msix-left-masked", 12, PCI + "pci_interrupt.c", "    set_control(device, PCI_MSIX_CONTROL_MASK, 0);\n", "",
            "src/drivers/pci/test/pci_test.c::pci_msix_is_open"),
-    Mutant("pin-left-on-with-msix", 12, PCI + "pci_interrupt.c", "set_intx(device, false);\n    set_control", "set_intx(device, true);\n    set_control",
+    Mutant("pin-left-on-with-msix", 12, PCI + "pci_interrupt.c", "    set_intx(device, false);\n    set_control(",
+           "    set_intx(device, true);\n    set_control(",
            "src/drivers/pci/test/pci_test.c::pci_msix_is_open"),
     Mutant("bus-mastering-left-off", 12, PCI + "pci_device.c", "PCI_COMMAND_MEMORY | PCI_COMMAND_BUS_MASTER", "PCI_COMMAND_MEMORY",
            PCI_TEST + "test_enable"),
@@ -391,7 +395,8 @@ MUTANTS = [
     Mutant("merge-over-a-gap", 40, BLOCK + "merge.c", "leader->sector + leader->total_sectors == request->sector &&",
            "leader->sector + leader->total_sectors <= request->sector &&",
            BLOCK_TEST + "test_traffic"),
-    Mutant("flush-before-the-writes", 37, "src/fs/bcache.c", "    int error = write_back_locked(device, false, &written);\n    int sync_error = block_sync(device);",
+    Mutant("flush-before-the-writes", 37, "src/fs/bcache.c",
+           "    int error = write_back_locked(device, false, &written);\n    int sync_error = block_sync(device);",
            "    int sync_error = block_sync(device);\n    int error = write_back_locked(device, false, &written);",
            BCACHE_TEST + "test_flush_comes_last"),
     Mutant("sync-without-flush", 37, BLOCK + "transfer.c", "int error = block_device_is_read_only(device) ? 0 : block_flush(device);",
@@ -417,8 +422,9 @@ MUTANTS = [
            "if (context && !device)", BLOCK_TEST + "test_no_recursion"),
 
     # ---- Reset and lost events --------------------------------------------------------------------------------------
-    Mutant("detached-before-the-reset", 24, VIRTIO + "virtio_blk_reset.c", "    assert(mutex_is_held(&disk->mutex));\n    int error = virtio_device_stop(disk->device);",
-           "    int error = disk->resets ? 0 : virtio_device_stop(disk->device);", BLK_TEST + "test_reset"),
+    Mutant("detached-before-the-reset", 24, VIRTIO + "virtio_blk_reset.c",
+           "    int error = virtio_device_stop(disk->device);\n    virtio_blk_foreach_queue (disk, queue)\n        empty(queue, error ? NULL : done, detached);",
+           "    int error = disk->resets ? 0 : virtio_device_stop(disk->device);\n    virtio_blk_foreach_queue (disk, queue)\n        empty(queue, error ? NULL : done, detached);", BLK_TEST + "test_reset"),
     Mutant("one-queue-goes-down-for-a-reset", 24, VIRTIO + "virtio_blk_reset.c",
            "    virtio_blk_foreach_queue (disk, queue)\n        set_state(queue, state);", "    set_state(&disk->queues[0], state);",
            BLK_TEST + "test_queues_down_and_gone"),
@@ -429,7 +435,8 @@ MUTANTS = [
            "(status = device->transport->status_read(device)) == 1; waits++)", CORE_TEST + "test_refusals"),
     Mutant("late-look-at-one-queue", 48, BLK_QUEUE, "    virtio_blk_foreach_queue (disk, queue)\n        look_late(queue);",
            "    look_late(&disk->queues[0]);", BLK_TEST + "test_looks_at_all_queues"),
-    Mutant("late-request-not-looked-for", 48, BLOCK + "watchdog.c", "    if (ops->late)", "    if (!ops)", BLOCK_TEST + "test_watchdog"),
+    Mutant("late-request-not-looked-for", 48, BLOCK + "watchdog.c", "    if (ops->late)\n",
+           "    if (!ops)\n", BLOCK_TEST + "test_watchdog"),
     Mutant("young-requests-excuse-an-old-one", 48, BLOCK + "watchdog.c", "    if (!is_late)\n        device->epoch = old;",
            "    device->epoch = old;", BLOCK_TEST + "test_timeout_of_one_among_many"),
     Mutant("reset-in-spite-of-a-look-that-helped", 48, BLOCK + "watchdog.c", "device->epoch_in_flight[device->epoch ^ 1] > 0 && timeout_ns > 0",
@@ -461,6 +468,36 @@ MUTANTS = [
            "            if (has_timed_out(queue, raw) && !raw)", LIES_TEST + "test_raw"),
     Mutant("raw-mode-leaves-without-a-reset", "R6", VIRTIO + "virtio_blk_raw.c", "    if (error) {\n        virtio_blk_set_state",
            "    if (error == -EIO) {\n        virtio_blk_set_state", LIES_TEST + "test_raw"),
+
+    # ---- Removal ----------------------------------------------------------------------------------------------------
+    Mutant("unplugged-device-waited-for", 49, VIRTIO + "virtio.c",
+           " || (status == STATUS_NOBODY && device->transport->isolate(device)))", ")", REMOVAL_TEST + "test_torn_out"),
+    Mutant("all-ones-ask-for-a-reset", 49, VIRTIO + "virtio.c", "return status != STATUS_NOBODY && (", "return (",
+           REMOVAL_TEST + "test_all_ones"),
+    Mutant("late-request-is-kept", 50, BLK_QUEUE, "    if (state != VIRTIO_BLK_GONE)\n        return;\n    fifo_init",
+           "    if (state != VIRTIO_BLK_GONE || read_once(queue->disk->is_leaving))\n        return;\n    fifo_init",
+           REMOVAL_TEST + "test_late_requests"),
+    Mutant("gone-is-a-failure", 50, BLOCK + "removal.c", "status = BLOCK_GONE;", "status = BLOCK_FAILED;",
+           BLOCK_REMOVAL_TEST + "test_requests_end"),
+    Mutant("waiting-requests-left-alone", 50, BLOCK + "removal.c", "    block_restart(device); /* R5: what waited for the driver */\n",
+           "", BLOCK_REMOVAL_TEST + "test_requests_end"),
+    Mutant("held-requests-left-alone", 50, BLOCK + "fault.c", "    take_due(fault, NEVER, &due);\n    choose_ops(fault);\n    spin_unlock_irq",
+           "    choose_ops(fault);\n    spin_unlock_irq", BLOCK_REMOVAL_TEST + "test_held_requests"),
+    Mutant("work-outlives-its-disk", 51, VIRTIO + "virtio_blk.c", "    work_flush(); /* config_work,", "    /* config_work,",
+           REMOVAL_TEST + "test_works"),
+    Mutant("failed-probe-leaks", 52, VIRTIO + "transport_pci.c", "    if (error) {\n        forget(pci);", "    if (error) {",
+           LEGACY_TEST + "test_wrong_registers"),
+    Mutant("name-of-an-open-disk-given-away", 53, BLOCK + "block.c", "        if (strcmp(devices[i]->name, name) == 0)\n            return true;",
+           "        if (!devices[i]->is_gone && strcmp(devices[i]->name, name) == 0)\n            return true;",
+           BLOCK_REMOVAL_TEST + "test_names"),
+    Mutant("dirty-blocks-outlive-their-disk", 53, "src/fs/bcache.c", "        if (buffer->device == device) {\n            clean_locked",
+           "        if (!device) {\n            clean_locked", BCACHE_TEST + "test_device_that_goes"),
+    Mutant("short-bar-above-4-gib", 54, PCI + "pci_assign.c", "(bar->is_64bit || windows->prefetchable.end <= GIB(4))", "true",
+           PCI_TEST + "test_assign"),
+    Mutant("window-never-set-is-open", 54, PCI + "pci_assign.c", "return first != 0 && first < end", "return first < end",
+           PCI_TEST + "test_windows"),
+    Mutant("exchanged-card-forgotten", 55, PCI + "pci_slot.c", "        *events = PCI_SLOT_PRESENCE;\n", "",
+           SLOT_TEST + "test_exchanged"),
 
     # ---- Invariants -------------------------------------------------------------------------------------------------
     Mutant("done-before-the-status", "R1", BLOCK + "queue.c", "assert(leader->status != BLOCK_PENDING && leader->device == device);",

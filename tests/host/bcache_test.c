@@ -165,7 +165,8 @@ static void test_device_that_goes(void)
     disk.is_gone = true;
     block_device_unregister(disk.device);
     check_equal(-bcache_sync(disk.device), ENODEV);
-    check_equal(first_byte(2), disk.data[2 * BCACHE_BLOCK_BYTES]); /* for who has it open, it is still there */
+    check_equal(first_byte(2),
+                disk.data[2 * BCACHE_BLOCK_BYTES]); /* for who has it open, it is still there */
     check_equal(-first_byte(3), ENODEV);
     bcache_stats(&stats);
     check_equal(stats.dirty, 1);
