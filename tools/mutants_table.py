@@ -268,10 +268,10 @@ MUTANTS = [
     Mutant("features-ok-not-read-back", 26, VIRTIO + "virtio.c",
            "if (device->transport->status_read(device) & VIRTIO_STATUS_FEATURES_OK)", "if (device->transport)",
            CORE_TEST + "test_refusals"),
-    Mutant("unknown-features-accepted", 26, VIRTIO + "virtio.c", "device->offered & virtio_features_wanted(device->driver)",
-           "device->offered | virtio_features_wanted(device->driver)", CORE_TEST + "test_negotiation"),
-    Mutant("reset-of-a-ring-accepted-unbuilt", 26, VIRTIO + "virtio_features.c", "{VIRTIO_F_RING_RESET, false,",
-           "{VIRTIO_F_RING_RESET, true,", CORE_TEST + "test_negotiation"),
+    Mutant("unknown-features-accepted", 26, VIRTIO + "virtio.c", "device->offered & virtio_features_wanted(device)",
+           "device->offered | virtio_features_wanted(device)", CORE_TEST + "test_negotiation"),
+    Mutant("ring-reset-accepted-without-a-way", 26, VIRTIO + "virtio_features.c", "    if (!device->transport->queue_reset)",
+           "    if (!device->transport)", MMIO_TEST + "test_order"),
     Mutant("packed-accepted-unwanted", 26, VIRTIO + "virtio_features.c", "wanted &= ~BIT(VIRTIO_F_RING_PACKED);", "(void)0;",
            CORE_TEST + "test_negotiation"),
     Mutant("feature-bits-in-an-int", 27, VIRTIO + "virtio_features.c", "? BIT(features[i].bit) : 0", "? 1u << features[i].bit : 0",
@@ -448,6 +448,17 @@ MUTANTS = [
     Mutant("lost-doorbell-not-rung-again", 48, BLK_QUEUE,
            "must_notify = fifo_is_empty(&done) && !virtqueue_is_idle(queue->ring);", "must_notify = false;",
            BLK_TEST + "test_batches"),
+
+    # ---- Rings of another size ---------------------------------------------------------------------------------------
+    Mutant("ring-resized-under-requests", "R6", VIRTIO + "virtio_blk_reset.c",
+           "queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring)", "queue->state != VIRTIO_BLK_UP",
+           BLK_TEST + "test_resized_rings"),
+    Mutant("resized-ring-keeps-its-mask", 31, VRING, "ring->mask = queue->size - 1u;", "ring->mask = queue->config.size - 1u;",
+           BLK_TEST + "test_resized_rings"),
+    Mutant("resized-ring-keeps-its-end", 31, VIRTIO + "vring_packed_create.c", "ring->end = ring->desc + queue->size;",
+           "ring->end = ring->desc + queue->config.size;", "tests/host/virtio_blk_packed_test.c::test_resized_rings"),
+    Mutant("resized-ring-keeps-its-event", 32, VRING, "ring->used_event = &ring->avail->ring[queue->size];",
+           "ring->used_event = &ring->avail->ring[queue->config.size];", BLK_TEST + "test_resized_rings"),
 
     # ---- A device that lies ------------------------------------------------------------------------------------------
     Mutant("lie-before-there-is-a-disk-forgotten", "R5", VIRTIO + "virtio_blk.c", "    if (!virtio_blk_is_up(disk))", "    if (!disk)",

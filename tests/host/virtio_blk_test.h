@@ -621,6 +621,87 @@ static void test_looks_at_all_queues(void)
     stop(disk);
 }
 
+/* ---- Rings of another size ----------------------------------------------------------------------------- */
+
+static void use_ring(struct virtio_blk *disk)
+{
+    struct fifo batch;
+    for (uint32_t round = 0; round < 20; round++) { /* more than once round the ring */
+        host_cpu_id = round % disk->queue_count;
+        make_many(&batch, ARRAY_SIZE(many));
+        block.config.ops->submit(&block, &batch);
+        check(fifo_is_empty(&batch));
+        device_do_all(disk);
+        check_equal(count_finished(BLOCK_OK), ARRAY_SIZE(many));
+    }
+}
+
+static void check_ring(struct virtio_blk *disk, uint32_t entries)
+{
+    struct block_ring_entries ring;
+    block.config.ops->ring_entries(&block, &ring);
+    check(ring.now == entries && ring.least == 66 && ring.most == 256);
+    check_equal(block.config.limits.depth, entries * disk->queue_count);
+    virtio_blk_foreach_queue (disk, queue) {
+        check(queue->ring->size == entries && queue->state == VIRTIO_BLK_UP);
+        check_equal(m.fds[queue - disk->queues].size, entries);
+    }
+    check_equal(m.enabled, disk->queue_count);
+}
+
+static int set_ring(uint32_t entries)
+{
+    return block.config.ops->set_ring_entries(&block, entries);
+}
+
+/* By resets of its queues, or of the device where these are not offered or fail; only while nothing is in
+ * flight: neither would a device end what is (R6). */
+static void resize_rings(uint32_t queues, uint64_t offered, int reset_error)
+{
+    static const uint32_t sizes[] = {128, 256, 256, 128};
+    bool by_queue = offered >> VIRTIO_F_RING_RESET & 1 && !reset_error;
+    struct virtio_blk *disk = start_queues(queues, 256, offered);
+    use_ring(disk);
+    m.queue_reset_error = reset_error;
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        m.writes = 0;
+        check_equal(-set_ring(sizes[i]), 0);
+        check_equal(m.history[0] != 0, by_queue);
+        run_works();
+        check_ring(disk, sizes[i]);
+        use_ring(disk);
+    }
+    check_equal(m.queue_resets, by_queue ? 4 * queues : reset_error ? 4 : 0);
+    submit_eight();
+    check_equal(-set_ring(256), EBUSY);
+    device_do_all(disk);
+    check_equal(count_finished(BLOCK_OK), 8);
+    check(set_ring(64) == -EINVAL && set_ring(512) == -EINVAL);
+    check_ring(disk, 128);
+    check_equal(block.config.ops->reset(&block), 0); /* keeps the size */
+    use_ring(disk);
+    check_ring(disk, 128);
+    stop(disk);
+}
+
+static void test_resized_rings(void)
+{
+    for (uint32_t queues = 1; queues <= 2; queues++) {
+        resize_rings(queues, FEATURES, 0);
+        resize_rings(queues, FEATURES, -ETIMEDOUT);
+        resize_rings(queues, FEATURES & ~BIT(VIRTIO_F_RING_RESET), 0);
+    }
+    struct virtio_blk *disk = start(256, FEATURES);
+    m.queue_reset_error = -ETIMEDOUT;
+    m.resets_left = 0;
+    check_equal(-set_ring(128), ETIMEDOUT);
+    submit_eight();
+    check_equal(count_finished(BLOCK_GONE), 8);
+    m.reset_reads = 0;
+    m.resets_left = -1;
+    stop(disk);
+}
+
 static int test_all(void)
 {
     for (uint32_t i = 0; i < sizeof(disk_data); i++)
@@ -639,6 +720,7 @@ static int test_all(void)
     test_lie_on_one_queue();
     test_queues_down_and_gone();
     test_looks_at_all_queues();
+    test_resized_rings();
     return check_finish();
 }
 

@@ -38,8 +38,9 @@ static struct machine {
     uint32_t generation, config_changes; /* the configuration changes under the reader, so many times */
     uint32_t queue_sizes[QUEUES];        /* 0: no such queue */
     uint32_t enabled, connects, disconnects, notifies, data_notifies, wrong_positions;
-    int connect_error;
-    struct fake_device fds[QUEUES]; /* its side of each queue */
+    int connect_error, queue_reset_error;
+    uint32_t queue_resets, forgotten; /* forgotten: a bit a queue, until it is enabled again */
+    struct fake_device fds[QUEUES];   /* its side of each queue */
     struct held {
         uint32_t queue;
         struct fd_chain chain;
@@ -72,7 +73,7 @@ static inline void status_write(struct virtio_device *device, uint8_t status)
         m.history[m.writes++] = status;
     m.status = status;
     if (status == 0) {
-        m.enabled = m.held_count = 0;
+        m.enabled = m.held_count = m.forgotten = 0;
         m.config[offsetof(struct virtio_blk_config, writeback)] = m.wce_after_reset;
         if (m.resets_left == 0)
             m.reset_reads = -1;
@@ -148,12 +149,26 @@ static inline int queue_enable(struct virtio_device *device, struct virtqueue *q
 {
     check_equal(device->features >> VIRTIO_F_VERSION_1 & 1, !device->transport->is_legacy);
     check_equal((m.status & VIRTIO_STATUS_FEATURES_OK) != 0, !device->transport->is_legacy);
-    check(!(m.status & VIRTIO_STATUS_DRIVER_OK));
+    check(!(m.status & VIRTIO_STATUS_DRIVER_OK) || m.forgotten >> queue->config.index & 1);
+    m.forgotten &= ~(1u << queue->config.index);
     struct fake_device *fd = &m.fds[queue->config.index];
     fd_attach(fd, queue);
     check(fd_is_fresh(fd));
     m.enabled++;
     fd_sleep(fd);
+    return 0;
+}
+
+/* 2.6.1 */
+static inline int queue_reset(struct virtio_device *device, struct virtqueue *queue)
+{
+    check(virtio_has_feature(device, VIRTIO_F_RING_RESET) && virtqueue_is_idle(queue));
+    m.queue_resets++;
+    if (m.queue_reset_error)
+        return m.queue_reset_error;
+    check(m.status & VIRTIO_STATUS_DRIVER_OK);
+    m.forgotten |= 1u << queue->config.index;
+    m.enabled--;
     return 0;
 }
 
@@ -198,6 +213,7 @@ static struct virtio_transport_ops transport = {
     .interrupts_connect = interrupts_connect,
     .interrupts_disconnect = interrupts_disconnect,
     .queue_enable = queue_enable,
+    .queue_reset = queue_reset,
     .notify = notify,
     .notify_with_data = notify_with_data,
     .isolate = isolate,
@@ -298,6 +314,11 @@ void block_device_needs_flush(struct block_device *device)
 {
     check_equal(m.status & VIRTIO_STATUS_DRIVER_OK, 0); /* before anything is sent again */
     device->config.has_flush = true;
+}
+int block_device_set_depth(struct block_device *device, uint32_t depth)
+{
+    device->config.limits.depth = depth;
+    return 0;
 }
 void block_restart(struct block_device *device)
 {

@@ -335,6 +335,37 @@ bool block_device_is_idle(struct block_device *device)
     return is_idle;
 }
 
+int block_device_set_depth(struct block_device *device, uint32_t depth)
+{
+    SPIN_SCOPED_IRQ(&device->lock);
+    assert(depth > 0);
+    if (device->in_flight > depth)
+        return -EBUSY;
+    device->limits.depth = depth;
+    return 0;
+}
+
+int block_device_ring_entries(struct block_device *device, struct block_ring_entries *entries)
+{
+    MUTEX_SCOPED(&device->reset_mutex);
+    const struct block_device_ops *ops = block_device_ops(device);
+    if (!ops->ring_entries)
+        return -EOPNOTSUPP;
+    ops->ring_entries(device, entries);
+    return 0;
+}
+
+int block_device_set_ring_entries(struct block_device *device, uint32_t entries)
+{
+    assert(!block_in_interrupt());
+    mutex_lock(&device->reset_mutex);
+    const struct block_device_ops *ops = block_device_ops(device);
+    int error = ops->set_ring_entries ? ops->set_ring_entries(device, entries) : -EOPNOTSUPP;
+    mutex_unlock(&device->reset_mutex);
+    block_restart(device); /* R5: what the driver left meanwhile */
+    return error;
+}
+
 int block_status_to_error(uint8_t status)
 {
     static const int errors[] = {

@@ -210,6 +210,9 @@ struct block_limits {
 
 struct block_raw_job;
 struct block_recovery;
+struct block_ring_entries {
+    uint32_t now, least, most;
+};
 
 struct block_device_ops {
     /* Takes requests (merge leaders) from the front of `batch` as long as they fit, with one doorbell for
@@ -227,6 +230,11 @@ struct block_device_ops {
     /* Makes the device's write cache write back or write through and sees that it did, with no request in
      * flight across the change. 0 or errno. Thread context. Optional. */
     int (*set_writeback)(struct block_device *device, bool is_writeback);
+    /* The entries of its rings: now, the fewest and the most. Optional, with the next one. */
+    void (*ring_entries)(struct block_device *device, struct block_ring_entries *entries);
+    /* Changes them. 0; -EBUSY: something is in flight; -EINVAL: not so many; or another errno. Thread
+     * context. */
+    int (*set_ring_entries)(struct block_device *device, uint32_t entries);
     /* Looks at the ring for a request that is late (lost interrupt or doorbell). Called by the watchdog when
      * something has been in flight for more than BLOCK_LATE_NS. Interrupt context. Optional. */
     void (*late)(struct block_device *device);
@@ -366,6 +374,12 @@ void block_device_poll(struct block_device *device);
 void block_device_set_polling(struct block_device *device, bool is_polling);
 int block_device_describe(struct block_device *device); /* -EOPNOTSUPP */
 bool block_device_is_idle(struct block_device *device); /* true without */
+
+/* For a driver whose rings change: limits.depth. -EBUSY: more are in flight just now. Any context. */
+must_check int block_device_set_depth(struct block_device *device, uint32_t depth);
+/* -EOPNOTSUPP, or what the driver says. Thread context. */
+must_check int block_device_ring_entries(struct block_device *device, struct block_ring_entries *entries);
+must_check int block_device_set_ring_entries(struct block_device *device, uint32_t entries);
 
 /* How long a request may be in flight before the device is reset, in steps of BLOCK_LATE_NS; 0: for ever.
  * Among younger ones that are stuck too, it may take twice as long. Any context. */

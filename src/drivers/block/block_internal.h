@@ -73,7 +73,7 @@ struct block_device {
     struct block_stats stats;                /* q: but for queued, in_flight; kicks, interrupts: once gone */
     uint64_t latency[BLOCK_LATENCY_BUCKETS]; /* q */
 
-    struct block_limits limits; /* I */
+    struct block_limits limits; /* I, but depth: q */
     struct timer watchdog;
     bool was_late_printed, was_stall_printed; /* the watchdog's */
     struct wait_queue idle;

@@ -255,6 +255,39 @@ SHELL_COMMAND(timeout, "DEV [SECONDS]",
               "show or change how long a device may keep a request before it is reset (0: for ever)",
               timeout_run, NULL);
 
+static int set_ring(struct block_device *device, const char *text)
+{
+    struct block_ring_entries entries;
+    uint64_t count;
+    int error = block_device_ring_entries(device, &entries);
+    if (error)
+        return error;
+    if (string_to_u64(text, &count) != 0 || count < entries.least || count > entries.most) {
+        console_printf("ring: '%s' is not from %u to %u\n", text, entries.least, entries.most);
+        return -EINVAL;
+    }
+    return block_device_set_ring_entries(device, (uint32_t)count);
+}
+
+static int ring_run(int argc, char **argv)
+{
+    struct block_ring_entries entries;
+    struct block_device *device = device_argument(argc, argv, 1);
+    if (!device)
+        return -ENODEV;
+    int error = argc > 2 ? set_ring(device, argv[2]) : 0;
+    if (error == 0)
+        error = block_device_ring_entries(device, &entries);
+    if (error == 0)
+        console_printf("%s: %u entries, from %u to %u\n", block_device_name(device), entries.now,
+                       entries.least, entries.most);
+    block_device_put(device);
+    return error;
+}
+SHELL_COMMAND(ring, "DEV [ENTRIES]", "show or change the size of an idle device's rings", ring_run,
+              "From what the longest request needs to what the rings had at boot (virtio.queue_size=).\n"
+              "A split ring takes powers of two only.\n");
+
 static int reset_run(int argc, char **argv)
 {
     struct block_device *device = device_argument(argc, argv, 1);

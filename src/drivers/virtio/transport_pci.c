@@ -11,9 +11,12 @@
 #include <kernel/heap.h>
 #include <kernel/log.h>
 #include <kernel/printf.h>
+#include <kernel/thread.h>
 
 #include "transport_modern_internal.h"
 #include "transport_pci_internal.h"
+
+#define QUEUE_RESET_WAITS_MAX 1000u
 
 #define COMMON(pci, field) ((pci)->common + offsetof(struct virtio_pci_common_cfg, field))
 
@@ -123,6 +126,22 @@ static int queue_enable(struct virtio_device *device, struct virtqueue *queue)
     return 0;
 }
 
+/* 4.1.4.3.2: it reads 1 until the device has done it; then the queue is not enabled. */
+static int queue_reset(struct virtio_device *device, struct virtqueue *queue)
+{
+    struct virtio_pci *pci = virtio_pci_of(device);
+    if (pci->regions.common.bytes < offsetof(struct virtio_pci_common_cfg, queue_reset) + sizeof(uint16_t))
+        return -EOPNOTSUPP;
+    mmio_write16(COMMON(pci, queue_select), queue->config.index);
+    mmio_write16(COMMON(pci, queue_reset), 1);
+    for (uint32_t waits = 0; mmio_read16(COMMON(pci, queue_reset)) != 0; waits++) {
+        if (waits == QUEUE_RESET_WAITS_MAX)
+            return -ETIMEDOUT;
+        thread_sleep_ns(NSEC_PER_MSEC);
+    }
+    return mmio_read16(COMMON(pci, queue_enable)) == 0 ? 0 : -EIO;
+}
+
 static void notify(struct virtqueue *queue)
 {
     mmio_write16(queue->doorbell, queue->config.index);
@@ -147,6 +166,7 @@ static const struct virtio_transport_ops ops = {
     .interrupts_connect = virtio_pci_interrupts_connect,
     .interrupts_disconnect = virtio_pci_interrupts_disconnect,
     .queue_enable = queue_enable,
+    .queue_reset = queue_reset,
     .notify = notify,
     .notify_with_data = virtio_notify_with_data,
     .isolate = virtio_pci_isolate,

@@ -113,7 +113,7 @@ static int negotiate(struct virtio_device *device)
         log_error(device->name, "offers no VERSION_1 at its modern interface");
         return -EOPNOTSUPP;
     }
-    return accept_features(device, device->offered & virtio_features_wanted(device->driver));
+    return accept_features(device, device->offered & virtio_features_wanted(device));
 }
 
 static const struct virtio_driver *find_driver(uint32_t type)
@@ -232,7 +232,7 @@ bool virtio_config_snapshot(struct virtio_device *device, config_reader *read, v
 /* ---- Queues ----------------------------------------------------------------------------------------- */
 
 /* A split ring has a power of two (2.7), a packed one any number of entries (2.8.10.1). */
-static bool is_ring_size(const struct virtio_device *device, uint32_t size)
+bool virtio_is_ring_size(const struct virtio_device *device, uint32_t size)
 {
     return size >= VIRTQUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX &&
            (is_power_of_two(size) || virtio_has_feature(device, VIRTIO_F_RING_PACKED));
@@ -241,7 +241,7 @@ static bool is_ring_size(const struct virtio_device *device, uint32_t size)
 static uint32_t limited_size(const struct virtio_device *device, uint32_t offered)
 {
     uint32_t size = MIN(MIN(offered, virtio_settings.queue_size), VIRTQUEUE_SIZE_MAX);
-    if (size < VIRTQUEUE_SIZE_MIN || is_ring_size(device, size))
+    if (size < VIRTQUEUE_SIZE_MIN || virtio_is_ring_size(device, size))
         return size;
     log_warning(device->name, "a split ring cannot have %u entries: %u are used", size, 1u << ilog2(size));
     return 1u << ilog2(size);
@@ -251,7 +251,7 @@ uint32_t virtio_queue_size(struct virtio_device *device, uint32_t index)
 {
     uint32_t offered = device->transport->queue_size(device, index);
     uint32_t size = device->transport->is_queue_size_fixed ? offered : limited_size(device, offered);
-    if (is_ring_size(device, size))
+    if (virtio_is_ring_size(device, size))
         return size;
     log_error(device->name, "queue %u of %u entries cannot be used: not %s from %u to %u", index, offered,
               virtio_has_feature(device, VIRTIO_F_RING_PACKED) ? "a number" : "a power of two",
@@ -355,6 +355,29 @@ int virtio_device_resume(struct virtio_device *device)
         virtqueue_restart(device->queues[i]);
     }
     return connect_queues(device);
+}
+
+static int reset_queues(struct virtio_device *device)
+{
+    int error = virtio_has_feature(device, VIRTIO_F_RING_RESET) ? 0 : -EOPNOTSUPP;
+    for (uint32_t i = 0; error == 0 && i < device->queue_count; i++)
+        error = device->transport->queue_reset(device, device->queues[i]);
+    return error;
+}
+
+int virtio_device_resize_queues(struct virtio_device *device, uint32_t entries)
+{
+    bool is_running = reset_queues(device) == 0;
+    int error = is_running ? 0 : virtio_device_stop(device);
+    for (uint32_t i = 0; error == 0 && i < device->queue_count; i++) {
+        SPIN_SCOPED_IRQ(&device->queues[i]->lock);
+        virtqueue_resize(device->queues[i], (uint16_t)entries);
+    }
+    if (is_running && connect_queues(device) == 0)
+        return 0;
+    if (is_running)
+        error = virtio_device_stop(device);
+    return error ? error : virtio_device_resume(device);
 }
 
 bool virtio_device_needs_reset(struct virtio_device *device)

@@ -45,6 +45,8 @@ struct virtio_transport_ops {
     void (*interrupts_disconnect)(struct virtio_device *device);
     /* Tells the device where the queue is. */
     int (*queue_enable)(struct virtio_device *device, struct virtqueue *queue);
+    /* Makes the device forget a queue (RING_RESET), and waits until it has. 0 or an errno. Optional. */
+    int (*queue_reset)(struct virtio_device *device, struct virtqueue *queue);
     void (*notify)(struct virtqueue *queue); /* any context */
     /* The same with VIRTIO_F_NOTIFICATION_DATA. Not if it is_legacy. */
     void (*notify_with_data)(struct virtqueue *queue);
@@ -153,6 +155,13 @@ must_check int virtio_device_stop(struct virtio_device *device);
 /* After stop, all queues empty: starts it again with the same features and queues. 0 or errno; not ready yet.
  */
 must_check int virtio_device_resume(struct virtio_device *device);
+/* Gives all queues other numbers of entries, at most what they were created with. The driver sees to it that
+ * nothing is in flight and nothing is added: a queue's reset ends no request (QEMU's disk goes on writing to
+ * its memory, R6), and that of a device loses it. Queue by queue where RING_RESET was negotiated, otherwise,
+ * or if that fails, by stop and resume. 0: to be made ready; or an errno, as resume. */
+must_check int virtio_device_resize_queues(struct virtio_device *device, uint32_t entries);
+/* May a ring of this device have so many? */
+bool virtio_is_ring_size(const struct virtio_device *device, uint32_t size);
 /* The device asked for a reset itself (2.1.2). Any context. */
 bool virtio_device_needs_reset(struct virtio_device *device);
 

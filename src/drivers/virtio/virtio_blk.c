@@ -95,14 +95,6 @@ static uint32_t max_segment_bytes(const struct virtio_device *device, const stru
     return has_limit ? copy->size_max : (uint32_t)MIB(4);
 }
 
-/* With chains of at least `shortest` descriptors each, as many requests as a ring can hold, or as one of the
- * size asked for could, where that cannot be had. */
-static uint32_t ring_depth(const struct virtio_device *device, uint32_t queue_size, uint32_t shortest)
-{
-    uint32_t entries = MIN(queue_size, virtio_settings.queue_size);
-    return virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC) ? entries : MAX(entries / shortest, 1u);
-}
-
 /* virtio_blk_bounce.c's way needs a device that looks for the parts of a request in any buffer. */
 static int check_bounce(const struct virtio_device *device, uint32_t logical)
 {
@@ -130,7 +122,7 @@ static int set_limits(struct virtio_blk *disk, const struct config_copy *copy, u
     disk->limits = (struct block_limits){
         .logical_block_bytes = logical,
         .physical_block_bytes = physical_block_bytes(device, copy, logical),
-        .depth = disk->queue_count * ring_depth(device, queue_size, needs_bounce ? 2 : 3),
+        .depth = virtio_blk_depth(disk, queue_size),
         .max_segments = max_segments(device, copy, queue_size),
         .max_segment_bytes = segment_bytes,
         .max_sectors = needs_bounce ? VIRTIO_BLK_BOUNCE_BYTES / BLOCK_SECTOR_BYTES : VIRTIO_BLK_SECTORS_MAX,
@@ -254,6 +246,8 @@ static const struct block_device_ops ops = {
     .set_polling = virtio_blk_set_polling,
     .reset = virtio_blk_reset,
     .set_writeback = virtio_blk_set_writeback,
+    .ring_entries = virtio_blk_ring_entries,
+    .set_ring_entries = virtio_blk_set_ring_entries,
     .late = virtio_blk_late,
     .timed_out = virtio_blk_timed_out,
     .raw = virtio_blk_raw,

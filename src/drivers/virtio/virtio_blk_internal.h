@@ -8,6 +8,7 @@
  *     virtio_blk_bounce.c requests on a ring of two descriptors
  *     virtio_blk_reset.c  reset and replay
  *     virtio_blk_raw.c    mode=raw
+ *     virtio_blk_ring.c   the rings' size
  *
  * As many queues as the device has, up to one a CPU. A queue is a ring with slots, lock and interrupt of its
  * own: CPU n submits to queue n % count, whose vector is on CPU n, so that CPUs share nothing but the device.
@@ -54,7 +55,7 @@ _Static_assert(sizeof(struct virtio_blk_tag) <= BLOCK_DRIVER_BYTES, "it lives th
  * DOWN -> UP     reset done, replays sent                  (virtio_blk_reset.c)
  * DOWN -> GONE   it cannot be started again, or goes away  (virtio_blk_reset.c)
  * UP <-> RAW     the bare ring is driven by one thread     (virtio_blk_raw.c)
- * UP <-> DOWN    another queue is RAW                      (virtio_blk_raw.c) */
+ * UP <-> DOWN    another queue is RAW, or rings are resized (virtio_blk_pause) */
 enum virtio_blk_state { VIRTIO_BLK_UP, VIRTIO_BLK_DOWN, VIRTIO_BLK_RAW, VIRTIO_BLK_GONE };
 
 struct virtio_blk_raw;
@@ -200,6 +201,10 @@ must_check static always_inline int virtio_blk_send_plain(struct virtqueue *ring
 int virtio_blk_reset(struct block_device *device);
 void virtio_blk_reset_work(struct work *work);
 void virtio_blk_timed_out(struct block_device *device);
+/* Takes all queues, if they have nothing to do, from the block layer: DOWN. 0 or -EBUSY. Mutex held. */
+must_check int virtio_blk_pause(struct virtio_blk *disk);
+/* UP again. Of what was submitted meanwhile, block_restart tells. */
+void virtio_blk_unpause(struct virtio_blk *disk);
 /* All its queues are. Any context. */
 bool virtio_blk_is_up(struct virtio_blk *disk);
 /* For the device that goes away: GONE for good, and what was in flight completed. Ends a raw run. */
@@ -212,6 +217,12 @@ must_check int virtio_blk_restart(struct virtio_blk *disk, struct fifo *done,
                                   void (*detached)(struct virtio_blk_queue *queue, void *token));
 /* Of all queues, none of which is GONE. Mutex held. */
 void virtio_blk_set_state(struct virtio_blk *disk, enum virtio_blk_state state);
+
+/* virtio_blk_ring.c: ops, see block.h. */
+void virtio_blk_ring_entries(struct block_device *device, struct block_ring_entries *entries);
+int virtio_blk_set_ring_entries(struct block_device *device, uint32_t entries);
+/* As many requests as all rings can hold. */
+uint32_t virtio_blk_depth(const struct virtio_blk *disk, uint32_t queue_size);
 
 /* virtio_blk_raw.c */
 int virtio_blk_raw(struct block_device *device, struct block_raw_job *job);

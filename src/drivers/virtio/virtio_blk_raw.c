@@ -172,40 +172,16 @@ static void ignore(struct virtio_blk_queue *queue, void *token)
     (void)queue, (void)token;
 }
 
-/* Takes a queue that has nothing to do from the block layer. */
-static bool take(struct virtio_blk_queue *queue, enum virtio_blk_state state, struct virtio_blk_raw *raw)
-{
-    SPIN_SCOPED_IRQ(&queue->ring->lock);
-    if (queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring))
-        return false;
-    queue->state = state;
-    queue->raw = raw;
-    return true;
-}
-
-/* Gives it back, with callbacks on. The ring is empty: more could only be a lie, which get finds. */
-static void give_back(struct virtio_blk_queue *queue)
-{
-    SPIN_SCOPED_IRQ(&queue->ring->lock);
-    queue->state = VIRTIO_BLK_UP;
-    queue->raw = NULL;
-    if (virtqueue_callbacks_enable(queue->ring))
-        (void)virtqueue_get(queue->ring);
-}
-
 /* Queue 0 RAW, the others DOWN; all of them or none. */
 static int enter(struct virtio_blk *disk, struct virtio_blk_raw *raw)
 {
-    uint32_t taken = 0;
-    if (take(&disk->queues[0], VIRTIO_BLK_RAW, raw))
-        taken++;
-    while (taken > 0 && taken < disk->queue_count && take(&disk->queues[taken], VIRTIO_BLK_DOWN, NULL))
-        taken++;
-    if (taken == disk->queue_count)
-        return 0;
-    while (taken > 0)
-        give_back(&disk->queues[--taken]);
-    return -EBUSY;
+    int error = virtio_blk_pause(disk);
+    if (error)
+        return error;
+    SPIN_SCOPED_IRQ(&disk->queues[0].ring->lock);
+    disk->queues[0].state = VIRTIO_BLK_RAW;
+    disk->queues[0].raw = raw;
+    return 0;
 }
 
 /* Back to normal, after a failure with the device started anew. */
@@ -220,8 +196,7 @@ static void leave(struct virtio_blk *disk, int error)
         }
         virtio_blk_ready(disk);
     }
-    virtio_blk_foreach_queue (disk, queue)
-        give_back(queue);
+    virtio_blk_unpause(disk);
 }
 
 static bool is_valid(const struct virtio_blk_queue *queue, const struct block_raw_job *job)

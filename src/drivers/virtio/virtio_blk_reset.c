@@ -225,6 +225,45 @@ void virtio_blk_reset_work(struct work *work)
                     (unsigned long long)(disk->given_up - given_up));
 }
 
+static bool take(struct virtio_blk_queue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    if (queue->state != VIRTIO_BLK_UP || !virtqueue_is_idle(queue->ring))
+        return false;
+    queue->state = VIRTIO_BLK_DOWN;
+    return true;
+}
+
+/* With callbacks on. The ring is empty: more could only be a lie, which get finds. */
+static void open_again(struct virtio_blk_queue *queue)
+{
+    SPIN_SCOPED_IRQ(&queue->ring->lock);
+    queue->state = VIRTIO_BLK_UP;
+    queue->raw = NULL;
+    if (virtqueue_callbacks_enable(queue->ring))
+        (void)virtqueue_get(queue->ring);
+}
+
+int virtio_blk_pause(struct virtio_blk *disk)
+{
+    uint32_t taken = 0;
+    assert(mutex_is_held(&disk->mutex));
+    while (taken < disk->queue_count && take(&disk->queues[taken]))
+        taken++;
+    if (taken == disk->queue_count)
+        return 0;
+    while (taken > 0)
+        open_again(&disk->queues[--taken]);
+    return -EBUSY;
+}
+
+void virtio_blk_unpause(struct virtio_blk *disk)
+{
+    assert(mutex_is_held(&disk->mutex));
+    virtio_blk_foreach_queue (disk, queue)
+        open_again(queue);
+}
+
 static bool is_up(struct virtio_blk_queue *queue)
 {
     SPIN_SCOPED_IRQ(&queue->ring->lock);

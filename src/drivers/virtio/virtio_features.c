@@ -26,7 +26,7 @@ static const struct virtio_feature core_features[] = {
     {VIRTIO_F_SR_IOV, false, "SR_IOV"},
     {VIRTIO_F_NOTIFICATION_DATA, true, "NOTIFICATION_DATA"},
     {VIRTIO_F_NOTIF_CONFIG_DATA, false, "NOTIF_CONFIG_DATA"},
-    {VIRTIO_F_RING_RESET, false, "RING_RESET"},
+    {VIRTIO_F_RING_RESET, true, "RING_RESET"},
 };
 
 static uint64_t wanted_of(const struct virtio_feature *features, uint32_t count)
@@ -37,10 +37,13 @@ static uint64_t wanted_of(const struct virtio_feature *features, uint32_t count)
     return wanted;
 }
 
-uint64_t virtio_features_wanted(const struct virtio_driver *driver)
+uint64_t virtio_features_wanted(const struct virtio_device *device)
 {
+    const struct virtio_driver *driver = device->driver;
     uint64_t wanted = wanted_of(core_features, ARRAY_SIZE(core_features)) |
                       wanted_of(driver->features, driver->feature_count);
+    if (!device->transport->queue_reset)
+        wanted &= ~BIT(VIRTIO_F_RING_RESET);
     if (!virtio_settings.has_packed)
         wanted &= ~BIT(VIRTIO_F_RING_PACKED);
     if (!virtio_settings.has_indirect)

@@ -6,6 +6,6 @@
 #include <drivers/virtio/virtio.h>
 
 /* All bits to accept where they are offered: the core's and the driver's. */
-uint64_t virtio_features_wanted(const struct virtio_driver *driver);
+uint64_t virtio_features_wanted(const struct virtio_device *device);
 
 #endif

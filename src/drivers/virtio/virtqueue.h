@@ -88,7 +88,7 @@ struct virtqueue_config {
 struct virtqueue {
     const struct virtqueue_ops *ops;  /* I */
     struct spinlock lock;             /* order: a leaf; but for the log, nothing is taken inside */
-    uint16_t size;                    /* I */
+    uint16_t size;                    /* q: entries in use; at most config.size, for which there is memory */
     uint16_t free_id;                 /* q: first of the free list */
     uint16_t free_count;              /* q: descriptors */
     struct virtqueue_buffer *buffers; /* I: where chains are built: a table an id, or one scratch array */
@@ -203,6 +203,14 @@ static inline void virtqueue_restart(struct virtqueue *queue)
 {
     assert_spin_locked(&queue->lock);
     assert(virtqueue_is_idle(queue));
+    queue->ops->restart(queue);
+}
+/* The same, of another size. */
+static inline void virtqueue_resize(struct virtqueue *queue, uint16_t size)
+{
+    assert_spin_locked(&queue->lock);
+    assert(virtqueue_is_idle(queue) && size >= queue->config.chain_max && size <= queue->config.size);
+    queue->size = queue->free_count = size;
     queue->ops->restart(queue);
 }
 /* R2, counted: walks the free list and all chains. For tests. */

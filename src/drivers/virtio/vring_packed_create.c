@@ -18,6 +18,7 @@ void vring_packed_restart(struct virtqueue *queue)
     ring->used_flags = TOLD_FLAGS;
     ring->used_event =
         EVENT(ring->has_event_idx ? RING_EVENT_FLAGS_DESC : RING_EVENT_FLAGS_ENABLE) | VIRTQUEUE_WRAP;
+    ring->end = ring->desc + queue->size;
     ring->used_at = ring->batch = ring->desc;
     ring->batch_event = ring->avail_event;
     ring->avail_at = &ring->first;
@@ -106,7 +107,6 @@ int vring_packed_create(const struct virtqueue_config *config, struct virtqueue 
     }
     for (uint32_t id = 0; config->has_indirect && id < queue->size; id++)
         ring->ids[id].table = dma_address(queue->buffers + id * queue->buffer_stride);
-    ring->end = ring->desc + queue->size;
     ring->has_event_idx = config->has_event_idx;
     queue->descriptor_area = dma_address(ring->desc);
     queue->driver_area = dma_address(ring->driver_event);

@@ -32,7 +32,7 @@ struct split_ring {
     struct virtq_used *used;
     uint16_t *used_event;  /* ours to write, behind the available ring */
     uint16_t *avail_event; /* the device's to write, behind the used ring */
-    uint32_t mask;         /* I: size - 1 */
+    uint32_t mask;         /* size - 1 */
     /* Indices run on in 32 bits; the ring has their lower 16. */
     uint32_t avail_next;      /* of the next available entry, published or not */
     uint32_t avail_published; /* published so far */
@@ -320,6 +320,9 @@ static void *split_detach(struct virtqueue *queue)
 static void split_restart(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
+    ring->mask = queue->size - 1u;
+    ring->used_event = &ring->avail->ring[queue->size];
+    ring->avail_event = (uint16_t *)&ring->used->ring[queue->size];
     memset(ring->avail, 0, sizeof(*ring->avail) + (queue->size + 1u) * sizeof(uint16_t));
     memset(ring->used, 0,
            sizeof(*ring->used) + queue->size * sizeof(struct virtq_used_elem) + sizeof(uint16_t));
@@ -452,10 +455,7 @@ int vring_split_create(const struct virtqueue_config *config, struct virtqueue *
         split_destroy(queue);
         return -ENOMEM;
     }
-    ring->mask = queue->size - 1u;
     ring->has_event_idx = config->has_event_idx;
-    ring->used_event = &ring->avail->ring[queue->size];
-    ring->avail_event = (uint16_t *)&ring->used->ring[queue->size];
     queue->descriptor_area = dma_address(ring->desc);
     queue->driver_area = dma_address(ring->avail);
     queue->device_area = dma_address(ring->used);
