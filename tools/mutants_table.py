@@ -29,6 +29,9 @@ PCI = "src/drivers/pci/"
 VRING = VIRTIO + "vring_split.c"
 PACKED = VIRTIO + "vring_packed.c"
 PACKED_CREATE = VIRTIO + "vring_packed_create.c"
+IN_ORDER = VIRTIO + "vring_split_in_order.c"
+PACKED_IN_ORDER = VIRTIO + "vring_packed_in_order.c"
+PACKED_INTERNAL = VIRTIO + "vring_packed_internal.h"
 BLK_QUEUE = VIRTIO + "virtio_blk_queue.c"
 RACE = "tests/host/vring_race_test.c::"
 RING_TEST = "tests/host/vring_test.c::"
@@ -86,7 +89,7 @@ MUTANTS = [
            PACKED_TEST + "test_interrupt_suppression"),
     Mutant("packed-question-never-moved", 3, PACKED, "write_once(ring->driver_event->desc_flags, next_event(ring));", "(void)ring;",
            PACKED_TEST + "test_traffic"),
-    Mutant("packed-question-without-its-lap", 3, PACKED, "        ring->used_event ^= VIRTQUEUE_WRAP;\n", "",
+    Mutant("packed-question-without-its-lap", 3, PACKED_INTERNAL, "        ring->used_event ^= VIRTQUEUE_WRAP;\n", "",
            PACKED_TEST + "test_traffic"),
     Mutant("packed-event-of-the-other-lap", 4, VIRTIO + "virtqueue_internal.h",
            "((event ^ first) & VIRTQUEUE_WRAP ? size : 0)", "0", PACKED_TEST + "test_need_event"),
@@ -96,9 +99,9 @@ MUTANTS = [
            PACKED_TEST + "test_doorbell_of_batches"),
     Mutant("packed-avail-without-its-lap", 5, PACKED, "    ring->avail_flags ^= FLAGS(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);\n", "",
            PACKED_TEST + "test_traffic"),
-    Mutant("packed-used-without-its-lap", 5, PACKED, "        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */\n", "",
+    Mutant("packed-used-without-its-lap", 5, PACKED_INTERNAL, "        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */\n", "",
            PACKED_TEST + "test_traffic"),
-    Mutant("packed-end-by-a-power-of-two", 31, PACKED, "    if (unlikely(next >= ring->end)) {",
+    Mutant("packed-end-by-a-power-of-two", 31, PACKED_INTERNAL, "    if (unlikely(next >= ring->end)) {",
            "    if (unlikely(next >= ring->desc + (0x80000000u >> __builtin_clz(ring->queue.size)))) {", PACKED_TEST + "test_traffic"),
     Mutant("packed-batch-appears-while-it-grows", "R5", PACKED,
            "    ring->batch_event = ring->avail_event;\n    ring->avail_at = &ring->first;\n    ring->avail_stop = &ring->first + 1;\n}",
@@ -117,14 +120,41 @@ MUTANTS = [
            PACKED_TEST + "test_lies"),
     Mutant("packed-length-where-there-is-none", 20, PACKED, "    if (read_once(ring->used_at->flags) & VIRTQ_DESC_F_WRITE)\n",
            "    if (ring->used_at)\n", PACKED_TEST + "test_lies"),
-    Mutant("packed-used-flag-alone", 20, VIRTIO + "vring_packed_internal.h", "#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)",
+    Mutant("packed-used-flag-alone", 20, PACKED_INTERNAL, "#define TOLD_FLAGS ((uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16)",
            "#define TOLD_FLAGS ((uint64_t)VIRTQ_DESC_F_USED << 16)", PACKED_TEST + "test_lies"),
     Mutant("packed-broken-queue-goes-on", "R4", PACKED, "    ring->id_end = 0;\n", "", PACKED_TEST + "test_lies"),
     Mutant("packed-scribbled-table-kept", "R4", PACKED_CREATE, "        ring->ids[id].shape = 0;\n", "", PACKED_TEST + "test_scribble"),
     Mutant("packed-restart-in-the-old-lap", "R6", PACKED_CREATE, "    ring->used_flags = TOLD_FLAGS;\n",
            "    ring->used_flags = queue->added ? ring->used_flags : TOLD_FLAGS;\n", PACKED_TEST + "test_reset"),
-    Mutant("packed-detach-loses-descriptors", "R2", PACKED, "            return free_chain(queue, &ring->ids[id], id, length_of(ring, id));",
+    Mutant("packed-detach-loses-descriptors", "R2", PACKED, "            return free_chain(queue, &ring->ids[id], id, ring->ids[id].length);",
            "            return free_chain(queue, &ring->ids[id], id, 1);", PACKED_TEST + "test_reset"),
+
+    # ---- Queues in order -----------------------------------------------------------------------------------------
+    Mutant("in-order-batch-longer-than-the-index", 20, IN_ORDER,
+           "    if (count > ring->used_seen - ring->used_next)\n        return split_refuse(ring, used.id_and_bytes).token;\n", "",
+           RING_TEST + "test_order_lies"),
+    Mutant("in-order-length-trusted", 20, IN_ORDER, "used.bytes > ring->ids[used.id].writable_bytes)", "false)", RING_TEST + "test_batch_lies"),
+    Mutant("in-order-skipped-chains-empty", 20, IN_ORDER, ".bytes = ring->ids[ring->order.oldest].writable_bytes}", ".bytes = 0}",
+           RING_TEST + "test_batches"),
+    Mutant("in-order-restart-in-an-old-batch", "R6", VRING, "    ring->order = (struct virtqueue_order){.oldest = 0};\n", "",
+           RING_TEST + "test_reset_in_a_batch"),
+    Mutant("in-order-ids-end", 32, VIRTIO + "virtqueue_internal.h", "queue->config.is_in_order ? 0 : VIRTQUEUE_NO_ID", "VIRTQUEUE_NO_ID",
+           RING_TEST + "test_batches"),
+    Mutant("in-order-ids-from-a-list", 32, IN_ORDER, "    ring->order.oldest = (ring->order.oldest + head->length) & ring->mask;\n",
+           "    ring->queue.free_id = (uint16_t)ring->order.oldest;\n", RING_TEST + "test_batches"),
+    Mutant("packed-in-order-rest-of-a-batch-unseen", "R5", PACKED_IN_ORDER, "packed_callbacks_enable(queue) || ring_of(queue)->order.left > 0;",
+           "packed_callbacks_enable(queue);", PACKED_TEST + "test_batches"),
+    Mutant("packed-in-order-poll-misses-the-rest", "R5", PACKED_IN_ORDER,
+           "read_once(const_ring_of(queue)->order.left) > 0 || packed_has_more(queue);", "packed_has_more(queue);",
+           PACKED_TEST + "test_batches"),
+    Mutant("packed-in-order-batch-without-the-circle", 5, PACKED_IN_ORDER, "(id >= oldest ? 0 : ring->queue.size) + id", "id",
+           PACKED_TEST + "test_traffic"),
+    Mutant("packed-in-order-batch-of-single-descriptors", 5, PACKED_IN_ORDER, "packed_move_used(ring, ring->used_at, head->length);",
+           "packed_move_used(ring, ring->used_at, 1);", PACKED_TEST + "test_traffic"),
+    Mutant("packed-in-order-skipped-chains-empty", 20, PACKED_IN_ORDER, ".bytes = head->end_bytes - 1}", ".bytes = 0}",
+           PACKED_TEST + "test_batches"),
+    Mutant("in-order-accepted-unwanted", 26, VIRTIO + "virtio_features.c", "wanted &= ~BIT(VIRTIO_F_IN_ORDER);", "(void)0;",
+           CORE_TEST + "test_negotiation"),
 
     # ---- Interrupts -----------------------------------------------------------------------------------------------
     Mutant("pin-acknowledged-after-draining", 6, VIRTIO + "transport_pci_irq.c",

@@ -169,6 +169,7 @@ static void run_script(const uint8_t *data, size_t bytes)
     uint32_t kind = script_take();
     uint64_t offered = ALL_OF_QEMU | RING_FEATURES | ALL_RANGES;
     offered &= ~((kind & 1 ? BIT(VIRTIO_F_INDIRECT_DESC) : 0) | (kind & 2 ? BIT(VIRTIO_F_EVENT_IDX) : 0));
+    offered |= (kind & 32 ? BIT(VIRTIO_F_IN_ORDER) : 0) | (kind & 64 ? BIT(VIRTIO_F_NOTIFICATION_DATA) : 0);
     begin(RING_SIZE(kind / 4 % 4), offered, kind & 16 ? 254 : 1);
     host_barrier = at_barrier;
     while (script.left > 0)

@@ -85,7 +85,7 @@ static inline bool device_works(void)
     return (m.status & VIRTIO_STATUS_DRIVER_OK) != 0;
 }
 
-static inline void answer_honestly(uint32_t which, uint8_t answer)
+static inline void note_answer(uint32_t which, uint8_t answer)
 {
     uint32_t id = m.held[which].chain.id;
     check(sent[id].token != NULL);
@@ -93,6 +93,13 @@ static inline void answer_honestly(uint32_t which, uint8_t answer)
         user_of(sent[id].token)->is_answered = true;
         user_of(sent[id].token)->answer = answer;
     }
+}
+
+/* In order, with all before it. */
+static inline void answer_honestly(uint32_t which, uint8_t answer)
+{
+    for (uint32_t i = m.fds[0].is_in_order ? 0 : which; i <= which; i++)
+        note_answer(i, answer);
     m.answer = answer;
     device_complete(which);
 }

@@ -16,8 +16,9 @@ struct fake_device {
     struct virtq_avail *avail;
     struct virtq_used *used;
     uint16_t size, last_avail, used_idx, used_signalled;
-    bool has_event_idx;
-    bool is_awake; /* looking at the ring; asleep it needs a notification */
+    bool has_event_idx, is_in_order;
+    uint16_t next_desc; /* in order: where the next chain must begin */
+    bool is_awake;      /* looking at the ring; asleep it needs a notification */
     unsigned notifications, interrupts;
     uint64_t pushed;
 };
@@ -39,6 +40,7 @@ static inline void fd_attach(struct fake_device *fd, const struct virtqueue *que
         .used = direct_map(queue->device_area),
         .size = queue->size,
         .has_event_idx = queue->config.has_event_idx,
+        .is_in_order = queue->config.is_in_order,
     };
 }
 
@@ -53,7 +55,8 @@ static inline void fd_add_buffer(struct fd_chain *chain, const struct virtq_desc
     fd_append(chain, desc->addr, desc->len, (desc->flags & VIRTQ_DESC_F_WRITE) != 0);
 }
 
-static inline void fd_read_table(struct fd_chain *chain, const struct virtq_desc *desc)
+static inline void fd_read_table(const struct fake_device *fd, struct fd_chain *chain,
+                                 const struct virtq_desc *desc)
 {
     const struct virtq_desc *table = direct_map(desc->addr);
     uint32_t entries = desc->len / sizeof(*table), at = 0, steps = 0;
@@ -65,6 +68,7 @@ static inline void fd_read_table(struct fd_chain *chain, const struct virtq_desc
         fd_add_buffer(chain, &table[at]);
         if (!(table[at].flags & VIRTQ_DESC_F_NEXT))
             break;
+        check(!fd->is_in_order || table[at].next == at + 1); /* 2.7.5.3.1 */
         at = table[at].next;
     }
     check_equal(steps + 1, entries);
@@ -84,15 +88,18 @@ static inline bool fd_pop(struct fake_device *fd, struct fd_chain *chain)
             return false;
         const struct virtq_desc *desc = &fd->desc[at];
         if (desc->flags & VIRTQ_DESC_F_INDIRECT) {
-            fd_read_table(chain, desc);
+            fd_read_table(fd, chain, desc);
             break;
         }
         fd_add_buffer(chain, desc);
         if (!(desc->flags & VIRTQ_DESC_F_NEXT))
             break;
+        check(!fd->is_in_order || desc->next == (at + 1) % fd->size); /* 2.7.5 */
         at = desc->next;
     }
     check(chain->count <= fd->size);
+    check(!fd->is_in_order || chain->id == fd->next_desc);
+    fd->next_desc = (uint16_t)((at + 1) % fd->size);
     return true;
 }
 
@@ -102,6 +109,19 @@ static inline void fd_push(struct fake_device *fd, uint32_t id, uint32_t bytes)
     fd->used->ring[fd->used_idx % fd->size] = (struct virtq_used_elem){id, bytes};
     fd->used_idx++;
     fd->pushed++;
+    *(volatile uint16_t *)&fd->used->idx = fd->used_idx;
+}
+
+/* Gives chains back with one element, the last one's (2.7.9); nothing is to be seen in the others' places. */
+static inline void fd_push_batch(struct fake_device *fd, const uint16_t *ids, uint32_t count, uint32_t bytes)
+{
+    check(fd->is_in_order && count > 0);
+    for (uint32_t i = 1; i < count; i++)
+        fd->used->ring[(uint16_t)(fd->used_idx + i) % fd->size] =
+            (struct virtq_used_elem){0xeeeeeeee, 0xeeeeeeee};
+    fd->used->ring[fd->used_idx % fd->size] = (struct virtq_used_elem){ids[count - 1], bytes};
+    fd->used_idx = (uint16_t)(fd->used_idx + count);
+    fd->pushed += count;
     *(volatile uint16_t *)&fd->used->idx = fd->used_idx;
 }
 

@@ -93,7 +93,7 @@ static void run_traffic(uint32_t queues, uint32_t size, uint64_t offered, uint64
             check(waiting.head != head || are_all_busy(disk)); /* or nobody would ever restart it */
         }
         device_take();
-        for (uint32_t i = fd_random(m.held_count + 1); i > 0; i--)
+        for (uint32_t i = fd_random(m.held_count + 1); i > 0 && m.held_count > 0; i--)
             device_complete(fd_random(m.held_count));
         interrupt(disk);
         check_finished(&done);
@@ -120,6 +120,9 @@ static void run_traffics(uint32_t queues)
     for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
         run_traffic(queues, sizes[s], FEATURES, 3000);
         run_traffic(queues, sizes[s], FEATURES | BIT(VIRTIO_F_NOTIFICATION_DATA), 3000);
+        run_traffic(queues, sizes[s], FEATURES | BIT(VIRTIO_F_IN_ORDER), 3000);
+        run_traffic(queues, sizes[s], (FEATURES | BIT(VIRTIO_F_IN_ORDER)) & ~BIT(VIRTIO_F_INDIRECT_DESC),
+                    3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_INDIRECT_DESC), 3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_EVENT_IDX), 3000);
         run_traffic(queues, sizes[s], FEATURES & ~BIT(VIRTIO_F_EVENT_IDX) & ~BIT(VIRTIO_F_INDIRECT_DESC),

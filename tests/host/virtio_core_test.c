@@ -14,11 +14,12 @@ static void test_negotiation(void)
     check_equal(m.written_features,
                 BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1) |
                     BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_RESET) | BIT(VIRTIO_F_ORDER_PLATFORM) |
-                    BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_F_NOTIFICATION_DATA) | BIT(VIRTIO_BLK_F_SIZE_MAX) |
-                    BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-                    BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_CONFIG_WCE) |
-                    BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES) |
-                    BIT(VIRTIO_BLK_F_LIFETIME) | BIT(VIRTIO_BLK_F_SECURE_ERASE));
+                    BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_F_NOTIFICATION_DATA) | BIT(VIRTIO_F_IN_ORDER) |
+                    BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) |
+                    BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_TOPOLOGY) |
+                    BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |
+                    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_BLK_F_LIFETIME) |
+                    BIT(VIRTIO_BLK_F_SECURE_ERASE));
     virtio_features_text(&m.device, text, sizeof(text));
     check(strstr(text, "+VERSION_1") && strstr(text, "-RING_PACKED") && strstr(text, "-BIT_50"));
     check(strstr(text, "+FLUSH") && strstr(text, "+MQ") && strstr(text, "-SCSI") && !strstr(text, "+BIT_"));
@@ -35,11 +36,11 @@ static void test_negotiation(void)
     stop(disk);
     virtio_settings.has_indirect = virtio_settings.has_event_idx = true;
 
-    virtio_settings.has_notification_data = false;
-    disk = start(64, ALL_OF_QEMU | BIT(VIRTIO_F_NOTIFICATION_DATA));
-    check_equal(m.written_features >> VIRTIO_F_NOTIFICATION_DATA & 1, 0);
+    virtio_settings.has_in_order = virtio_settings.has_notification_data = false;
+    disk = start(64, ALL_OF_QEMU | BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_NOTIFICATION_DATA));
+    check_equal(m.written_features & (BIT(VIRTIO_F_IN_ORDER) | BIT(VIRTIO_F_NOTIFICATION_DATA)), 0);
     stop(disk);
-    virtio_settings.has_notification_data = true;
+    virtio_settings.has_in_order = virtio_settings.has_notification_data = true;
 }
 
 static void expect_refused(int error)

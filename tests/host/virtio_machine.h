@@ -584,8 +584,8 @@ static inline void serve_range(const struct fd_chain *chain, uint32_t type, uint
     m.ranges[m.range_count++ % ARRAY_SIZE(m.ranges)] = range;
 }
 
-/* Does what the chain says, whatever its framing, and gives it back with m.answer. */
-static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
+/* Does what the chain says, whatever its framing, and answers with m.answer; how much it wrote. */
+static inline uint32_t perform(const struct fd_chain *chain)
 {
     struct virtio_blk_req_header header;
     uint32_t in = total(chain, true), out = total(chain, false);
@@ -625,7 +625,13 @@ static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
     }
     if (m.answer != 0xff)
         transfer(chain, true, in - 1, &m.answer, 1);
-    fd_push(fd, chain->id, in);
+    return in;
+}
+
+/* The same, and gives it back. */
+static inline void serve(struct fake_device *fd, const struct fd_chain *chain)
+{
+    fd_push(fd, chain->id, perform(chain));
 }
 
 static inline void take_from(uint32_t queue)
@@ -644,12 +650,49 @@ static inline void device_take(void)
         take_from(i);
 }
 
-/* Completes the `index`th of what it holds. */
+/* Lets go of the first `count` of a queue's; the others keep their order. */
+static inline void drop_first(uint32_t queue, uint32_t count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m.held_count; i++) {
+        if (m.held[i].queue == queue && count > 0)
+            count--;
+        else if (kept++ < i)
+            m.held[kept - 1] = m.held[i];
+    }
+    m.held_count = kept;
+    check_equal(count, 0);
+}
+
+/* VIRTIO_F_IN_ORDER: completes the first `count` of a queue's at once. */
+static inline void device_complete_batch(uint32_t queue, uint32_t count)
+{
+    uint16_t ids[ARRAY_SIZE(m.held)];
+    uint32_t served = 0, in = 0;
+    for (uint32_t i = 0; i < m.held_count && served < count; i++) {
+        if (m.held[i].queue != queue)
+            continue;
+        in = perform(&m.held[i].chain);
+        ids[served++] = m.held[i].chain.id;
+    }
+    fd_push_batch(&m.fds[queue], ids, served, in);
+    drop_first(queue, served);
+}
+
+/* Completes the `index`th of what it holds; in order, all of its queue up to it. */
 static inline void device_complete(uint32_t index)
 {
     check(index < m.held_count);
     struct held *held = &m.held[index];
-    serve(&m.fds[held->queue], &held->chain);
+    struct fake_device *fd = &m.fds[held->queue];
+    if (fd->is_in_order) {
+        uint32_t count = 1;
+        for (uint32_t i = 0; i < index; i++)
+            count += m.held[i].queue == held->queue;
+        device_complete_batch(held->queue, count);
+        return;
+    }
+    serve(fd, &held->chain);
     *held = m.held[--m.held_count];
 }
 

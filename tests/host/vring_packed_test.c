@@ -27,6 +27,9 @@ static void guard(const struct virtqueue *queue, bool is_on)
 #define VRING_CREATE vring_packed_create
 #include "vring_shared.h"
 
+#define IN_ORDER_SIZES 3, 5, 7, 12
+#include "vring_in_order.h"
+
 /* ---- The formula ------------------------------------------------------------------------------------ */
 
 /* 2.8.10 as devices have it: 2.7.10's formula, in 16 bits, over offsets relative to the lap of `new`. */
@@ -402,5 +405,11 @@ int main(void)
     test_lies();
     test_scribble();
     test_fuzz();
+    test_room_in_order();
+    test_batches();
+    test_question_in_a_batch();
+    test_reset_in_a_batch();
+    test_batch_lies();
+    test_scribble_in_order();
     return check_finish();
 }

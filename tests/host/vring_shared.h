@@ -8,6 +8,7 @@
 
 static unsigned broken_calls;
 static uint8_t memory[4096];
+static bool is_in_order; /* VIRTIO_F_IN_ORDER is negotiated */
 
 static void on_broken(struct virtqueue *queue)
 {
@@ -22,6 +23,7 @@ static struct virtqueue *make(uint16_t size, bool has_indirect, bool has_event_i
                                       .chain_max = size > 8 ? 8 : size,
                                       .has_indirect = has_indirect,
                                       .has_event_idx = has_event_idx,
+                                      .is_in_order = is_in_order,
                                       .broken = on_broken};
     struct virtqueue *queue;
     check_equal(VRING_CREATE(&config, &queue), 0);
@@ -74,7 +76,14 @@ static void check_chain(const struct fd_chain *chain, uint32_t readable, uint32_
 
 /* ---- Traffic ---------------------------------------------------------------------------------------- */
 
-enum { TRAFFIC_INDIRECT = 1, TRAFFIC_EVENT_IDX = 2, TRAFFIC_IN_ORDER = 4, TRAFFIC_MODES = 8 };
+/* IN_ORDER: the device happens to keep the order. BATCHES: it has promised to. */
+enum {
+    TRAFFIC_INDIRECT = 1,
+    TRAFFIC_EVENT_IDX = 2,
+    TRAFFIC_IN_ORDER = 4,
+    TRAFFIC_BATCHES = 8,
+    TRAFFIC_MODES = 12
+};
 
 struct traffic {
     unsigned mode;
@@ -85,6 +94,7 @@ struct traffic {
     uint64_t sent, received;
     bool is_asleep;             /* the driver waits for an interrupt */
     uint8_t in_flight[1 << 11]; /* by token - 1: 1 while in flight */
+    uint32_t told[1024];        /* BATCHES: the length that each chain comes back with, in order */
 };
 
 static uint32_t shape_readable(uint32_t token, uint32_t chain_max)
@@ -133,7 +143,8 @@ static void driver_drain(struct traffic *t)
             uint32_t index = (uint32_t)(uintptr_t)used.token - 1;
             check(t->in_flight[index] == 1); /* exactly once (R1) */
             t->in_flight[index] = 0;
-            check_equal(used.bytes, shape_readable(index, chain_max));
+            check_equal(used.bytes, t->mode & TRAFFIC_BATCHES ? t->told[t->received % ARRAY_SIZE(t->told)]
+                                                              : shape_readable(index, chain_max));
             t->received++;
         }
     } while (virtqueue_callbacks_enable(t->queue));
@@ -156,14 +167,44 @@ static void device_take(struct traffic *t)
     fd_sleep(&t->fd);
 }
 
-/* Completes one; its length tells the driver which shape it saw. */
-static void device_complete(struct traffic *t)
+static uint32_t count_readable(const struct fd_chain *chain)
 {
-    struct fd_chain *chain = held_chain(t, t->mode & TRAFFIC_IN_ORDER ? 0 : fd_random(t->held_count));
     uint32_t readable = 0;
     while (readable < chain->count && !chain->buffers[readable].is_writable)
         readable++;
     check_chain(chain, readable, chain->count - readable);
+    return readable;
+}
+
+static uint32_t writable_bytes(const struct fd_chain *chain)
+{
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < chain->count; i++)
+        bytes += chain->buffers[i].is_writable ? chain->buffers[i].bytes : 0;
+    return bytes;
+}
+
+/* Completes the first so many at once: of the last it tells the length, the others are full. */
+static void device_complete_batch(struct traffic *t, uint32_t count)
+{
+    uint16_t ids[ARRAY_SIZE(t->held)];
+    uint32_t readable = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct fd_chain *chain = held_chain(t, i);
+        readable = count_readable(chain);
+        ids[i] = chain->id;
+        t->told[(t->fd.pushed + i) % ARRAY_SIZE(t->told)] = i + 1 < count ? writable_bytes(chain) : readable;
+    }
+    fd_push_batch(&t->fd, ids, count, readable);
+    t->held_first += count;
+    t->held_count -= count;
+}
+
+/* Completes one; its length tells the driver which shape it saw. */
+static void device_complete(struct traffic *t)
+{
+    struct fd_chain *chain = held_chain(t, t->mode & TRAFFIC_IN_ORDER ? 0 : fd_random(t->held_count));
+    uint32_t readable = count_readable(chain);
     fd_push(&t->fd, chain->id, readable);
     *chain = *held_chain(t, 0);
     t->held_first++;
@@ -174,8 +215,13 @@ static void device_step(struct traffic *t)
 {
     if (t->fd.is_awake)
         device_take(t);
-    for (uint32_t n = fd_random(t->held_count + 1); n > 0; n--)
-        device_complete(t);
+    for (uint32_t n = fd_random(t->held_count + 1), batch; n > 0; n -= batch) {
+        batch = t->mode & TRAFFIC_BATCHES ? 1 + fd_random(n) : 1;
+        if (t->mode & TRAFFIC_BATCHES)
+            device_complete_batch(t, batch);
+        else
+            device_complete(t);
+    }
     if (fd_must_interrupt(&t->fd))
         t->is_asleep = false;
 }
@@ -185,6 +231,7 @@ static void device_step(struct traffic *t)
 static void run_traffic(uint16_t size, unsigned mode, uint64_t limit)
 {
     static struct traffic t;
+    is_in_order = mode & TRAFFIC_BATCHES;
     t.queue = make(size, mode & TRAFFIC_INDIRECT, mode & TRAFFIC_EVENT_IDX);
     fd_attach(&t.fd, t.queue);
     t.mode = mode;
@@ -210,6 +257,7 @@ static void run_traffic(uint16_t size, unsigned mode, uint64_t limit)
     check_equal(broken_calls, 0);
     check(t.fd.notifications <= limit && t.fd.interrupts <= limit);
     finish(t.queue);
+    is_in_order = false;
 }
 
 /* ---- Room ------------------------------------------------------------------------------------------ */
@@ -378,6 +426,7 @@ static void test_fuzz(void)
     for (unsigned round = 0; round < 20000; round++) {
         struct fake_device fd;
         struct virtqueue_used used;
+        is_in_order = round & 2;
         struct virtqueue *queue = make_busy(&fd, round & 1);
         unsigned taken = 0, detached = 0;
         for (unsigned i = 0; i < 8; i++) {
@@ -393,6 +442,7 @@ static void test_fuzz(void)
         virtqueue_restart(queue);
         finish(queue);
     }
+    is_in_order = false;
     broken_calls = 0;
     fclose(stderr);
     stderr = log;

@@ -25,6 +25,9 @@ static void guard(const struct virtqueue *queue, bool is_on)
 #define VRING_CREATE vring_split_create
 #include "vring_shared.h"
 
+#define IN_ORDER_SIZES 4, 8, 16
+#include "vring_in_order.h"
+
 /* ---- The formula ------------------------------------------------------------------------------------ */
 
 /* By its meaning: walking from old to new, is the step from `event` to `event + 1` made? */
@@ -165,6 +168,46 @@ static void test_lies(void)
     finish(queue);
 }
 
+/* A device that keeps no order, or tells of more than its index: nothing that it may still work on comes out.
+ */
+static void lie_order(bool has_indirect, uint32_t which, uint16_t index)
+{
+    struct fake_device fd;
+    struct virtqueue *queue = make_busy(&fd, has_indirect);
+    uint16_t at = fd.used->idx;
+    fd.used->ring[at % 16] = (struct virtq_used_elem){busy_ids[which], 0};
+    fd.used->idx = (uint16_t)(at + index);
+    expect_broken(queue, 4);
+}
+
+/* The index tells of more than the batch: the next element is read, and is none. */
+static void lie_batch_too_short(bool has_indirect)
+{
+    struct fake_device fd;
+    struct virtqueue *queue = make_busy(&fd, has_indirect);
+    fd_push_batch(&fd, busy_ids, 2, 0);
+    take_batch(queue, 1, 2, 0);
+    fd.used->ring[fd.used_idx % 16] = (struct virtq_used_elem){busy_ids[0], 0};
+    fd.used->idx++;
+    expect_broken(queue, 2);
+}
+
+static void test_order_lies(void)
+{
+    is_in_order = true;
+    for (unsigned i = 0; i < 8; i++) {
+        bool has_indirect = i & 1;
+        busy_after = i / 2 * 5;
+        for (uint32_t which = 1; which < 4; which++)
+            for (uint16_t index = 1; index <= which; index++)
+                lie_order(has_indirect, which, index);
+        lie_batch_too_short(has_indirect);
+    }
+    busy_after = 0;
+    lie_of_batch(false, busy_ids[0] + 1u, 0); /* in flight, but not the head of its chain */
+    is_in_order = false;
+}
+
 /* The offsets that 2.7.2's formula gives, worked out by hand: a legacy device uses no others (hazard 32). */
 static void test_layout(void)
 {
@@ -193,5 +236,12 @@ int main(void)
     test_lies();
     test_scribble();
     test_fuzz();
+    test_room_in_order();
+    test_batches();
+    test_question_in_a_batch();
+    test_reset_in_a_batch();
+    test_batch_lies();
+    test_scribble_in_order();
+    test_order_lies();
     return check_finish();
 }

@@ -4,7 +4,7 @@
  * the handler would spin.
  *
  *     device    completes, then interrupts if it is asked to, as virtio 1.2, 2.8.10 and 2.8.22 have it
- *     handler   virtio_blk_interrupt: drain_and_enable; vring_packed.c's packed_callbacks_disable, look and get,
+ *     handler   virtio_blk_interrupt: drain_and_enable; vring_packed.c's packed_callbacks_disable, packed_look and get,
  *               packed_callbacks_enable
  *     poller    the same on another CPU, whenever it likes: virtio_blk_poll, virtio_blk_late
  *

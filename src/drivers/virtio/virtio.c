@@ -24,6 +24,7 @@ CMDLINE_KEY(virtio_queues, "virtio.queues", "N",
 CMDLINE_KEY(virtio_packed, "virtio.packed", "0/1", "accept the packed ring");
 CMDLINE_KEY(virtio_indirect, "virtio.indirect", "0/1", "accept indirect descriptors");
 CMDLINE_KEY(virtio_event_idx, "virtio.event_idx", "0/1", "accept the event index");
+CMDLINE_KEY(virtio_in_order, "virtio.in_order", "0/1", "accept completions in order, a batch at a time");
 CMDLINE_KEY(virtio_notification_data, "virtio.notification_data", "0/1",
             "accept doorbells that tell how far the driver has come");
 CMDLINE_KEY(virtio_msix, "virtio.msix", "0/1", "use MSI-X; without it, interrupt pins");
@@ -36,6 +37,7 @@ struct virtio_settings virtio_settings = {
     .has_packed = true,
     .has_indirect = true,
     .has_event_idx = true,
+    .has_in_order = true,
     .has_notification_data = true,
     .has_msix = true,
 };
@@ -53,6 +55,7 @@ void virtio_init(void)
     s->has_packed = cmdline_bool("virtio.packed", true);
     s->has_indirect = cmdline_bool("virtio.indirect", true);
     s->has_event_idx = cmdline_bool("virtio.event_idx", true);
+    s->has_in_order = cmdline_bool("virtio.in_order", true);
     s->has_notification_data = cmdline_bool("virtio.notification_data", true);
     s->has_msix = cmdline_bool("virtio.msix", true);
 }
@@ -265,6 +268,7 @@ static int create_queue(struct virtio_device *device, struct virtqueue_config *c
     config->index = (uint16_t)index;
     config->has_indirect = virtio_has_feature(device, VIRTIO_F_INDIRECT_DESC);
     config->has_event_idx = virtio_has_feature(device, VIRTIO_F_EVENT_IDX);
+    config->is_in_order = virtio_has_feature(device, VIRTIO_F_IN_ORDER);
     int error = virtio_has_feature(device, VIRTIO_F_RING_PACKED)
                     ? vring_packed_create(config, &device->queues[index])
                     : vring_split_create(config, &device->queues[index]);

@@ -93,7 +93,7 @@ struct virtio_device {
 /* The command line's virtio.* keys. */
 struct virtio_settings {
     uint32_t queue_size, queues;
-    bool has_packed, has_indirect, has_event_idx, has_notification_data, has_msix;
+    bool has_packed, has_indirect, has_event_idx, has_in_order, has_notification_data, has_msix;
 };
 extern struct virtio_settings virtio_settings;
 

@@ -21,7 +21,7 @@ static const struct virtio_feature core_features[] = {
     {VIRTIO_F_VERSION_1, true, "VERSION_1"},
     {VIRTIO_F_ACCESS_PLATFORM, true, "ACCESS_PLATFORM"},
     {VIRTIO_F_RING_PACKED, true, "RING_PACKED"},
-    {VIRTIO_F_IN_ORDER, false, "IN_ORDER"},
+    {VIRTIO_F_IN_ORDER, true, "IN_ORDER"},
     {VIRTIO_F_ORDER_PLATFORM, true, "ORDER_PLATFORM"},
     {VIRTIO_F_SR_IOV, false, "SR_IOV"},
     {VIRTIO_F_NOTIFICATION_DATA, true, "NOTIFICATION_DATA"},
@@ -50,6 +50,8 @@ uint64_t virtio_features_wanted(const struct virtio_device *device)
         wanted &= ~BIT(VIRTIO_F_INDIRECT_DESC);
     if (!virtio_settings.has_event_idx)
         wanted &= ~BIT(VIRTIO_F_EVENT_IDX);
+    if (!virtio_settings.has_in_order)
+        wanted &= ~BIT(VIRTIO_F_IN_ORDER);
     if (!virtio_settings.has_notification_data)
         wanted &= ~BIT(VIRTIO_F_NOTIFICATION_DATA);
     return wanted;

@@ -72,11 +72,11 @@ struct virtqueue_ops {
 };
 
 struct virtqueue_config {
-    char name[32];                    /* "virtio0-queue0": for the log and the interrupt */
-    uint16_t index;                   /* the device's number for it */
-    uint16_t size;                    /* entries, within VIRTQUEUE_SIZE_*; a power of two for a split ring */
-    uint16_t chain_max;               /* the most buffers of one add; at most `size` (2.7.5.3.1, 2.8.17) */
-    bool has_indirect, has_event_idx; /* negotiated */
+    char name[32];      /* "virtio0-queue0": for the log and the interrupt */
+    uint16_t index;     /* the device's number for it */
+    uint16_t size;      /* entries, within VIRTQUEUE_SIZE_*; a power of two for a split ring */
+    uint16_t chain_max; /* the most buffers of one add; at most `size` (2.7.5.3.1, 2.8.17) */
+    bool has_indirect, has_event_idx, is_in_order; /* negotiated */
     /* The queue's interrupt; interrupt context, no lock held. True: always, as the device was asked. */
     irq_handler *interrupt;
     /* The device lied. Lock held: note it and let a thread do the rest. */

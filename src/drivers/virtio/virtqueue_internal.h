@@ -11,11 +11,27 @@ struct virtqueue_id {
     void *token;             /* NULL: no chain in flight begins here */
     uint32_t writable_bytes; /* of the chain */
     uint16_t next;           /* in the free list, or in the chain; VIRTQUEUE_NO_ID at the free list's end */
-    uint16_t length;         /* descriptors of the chain, at its head; 0 while free */
+    uint16_t length;         /* descriptors of the chain, at its head; 0 while free; indirect: always 1 */
     uint32_t shape;          /* of the table that belongs to the id, as last written; 0: none yet */
     uint32_t padding[3];
 };
 _Static_assert(sizeof(struct virtqueue_id) == 32, "indexed by a shift on the request path");
+
+/* VIRTIO_F_IN_ORDER: chains complete in the order in which they were added, so the ids of those in flight
+ * follow each other around the circle. Of a batch the device tells only the last. */
+struct virtqueue_order {
+    uint32_t oldest; /* id of the chain that completes next; free_id when none is in flight */
+    uint32_t left;   /* chains of the batch told of last that were not taken yet; written under the lock */
+    uint32_t bytes;  /* told of the last of them; into the others the device wrote all (2.7.9, 2.8.8) */
+};
+
+/* What follows an id in a queue without chains: the free list, or in order the circle. */
+static inline uint16_t virtqueue_id_behind(const struct virtqueue *queue, uint32_t id)
+{
+    if (id + 1 < queue->size)
+        return (uint16_t)(id + 1);
+    return queue->config.is_in_order ? 0 : VIRTQUEUE_NO_ID;
+}
 
 /* Is the trace on? On the host there is none. */
 static always_inline bool virtqueue_is_traced(void)

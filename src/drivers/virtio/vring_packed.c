@@ -13,7 +13,7 @@
  * is the device's to tell: length, id and flags of the next used descriptor, and when to ring the doorbell.
  * Free list, chain lengths, tokens and positions live in private memory.
  *
- * Two kinds of queue, two ops tables:
+ * Two kinds of queue, two ops tables; and two more in vring_packed_in_order.c:
  *   direct    a chain of n buffers takes n descriptors in a row
  *   indirect  a chain takes one descriptor, which points at the table that belongs to its id; drivers build
  *             their buffers in that table (2.8.7)
@@ -21,7 +21,6 @@
  * Invariants: R2 free_count + lengths of the chains in flight == size; R4 a used descriptor is believed only
  * if its id is a chain's in flight and its length fits that chain; R5 callbacks_enable looks once more.
  * Everything with queue.lock held, but for has_more, dump and is_consistent. Any context. */
-#include <arch/io.h>
 #include <kernel/base/error.h>
 
 #include "vring_packed_internal.h"
@@ -67,8 +66,6 @@ static always_inline int take_id(struct packed_ring *ring, struct packed_id *hea
     return virtqueue_is_traced() ? add_traced(ring, head) : 0;
 }
 
-static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
-
 /* Makes the next chain's table one of so many buffers of each direction, and adds the chain. */
 static noinline int shape_and_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes,
                                   void *token)
@@ -83,10 +80,10 @@ static noinline int shape_and_add(struct virtqueue *queue, uint32_t shape, uint3
         .len = count * (uint32_t)sizeof(desc), .id = (uint16_t)id, .flags = VIRTQ_DESC_F_INDIRECT};
     head->len_id_flags = desc.len_id_flags;
     head->shape = shape;
-    return indirect_add(queue, shape, writable_bytes, token);
+    return packed_indirect_add(queue, shape, writable_bytes, token);
 }
 
-static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+int packed_indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
 {
     struct packed_ring *ring = ring_of(queue);
     struct packed_id *head = &ring->ids[queue->free_id];
@@ -103,7 +100,7 @@ static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writab
     return take_id(ring, head, 1, writable_bytes, token);
 }
 
-static int direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+int packed_direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
 {
     struct packed_ring *ring = ring_of(queue);
     uint32_t id = queue->free_id, readable = shape & 0xffff, count = readable + (shape >> 16);
@@ -161,7 +158,7 @@ static noinline bool kick_traced(const struct packed_ring *ring, uint32_t first,
     return must_notify;
 }
 
-static bool packed_kick_prepare(struct virtqueue *queue)
+bool packed_kick_prepare(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     struct pvirtq_desc *batch = ring->batch, *next = ring->avail_at;
@@ -182,25 +179,13 @@ static bool packed_kick_prepare(struct virtqueue *queue)
     return virtqueue_is_traced() ? kick_traced(ring, first, must_notify) : must_notify;
 }
 
-static uint16_t packed_position(const struct virtqueue *queue)
+uint16_t packed_position(const struct virtqueue *queue)
 {
     const struct packed_ring *ring = const_ring_of(queue);
     return (uint16_t)((uint32_t)(ring->batch - ring->desc) + ring->batch_event);
 }
 
 /* ---- Completions ------------------------------------------------------------------------------------ */
-
-/* What the descriptor at used_at tells, in one read: what is checked is what is used. With flags that are not
- * a used descriptor's, the lower half is a number past all ids. */
-static always_inline uint64_t look(const struct packed_ring *ring, const struct pvirtq_desc *used_at)
-{
-    uint64_t word = read_once(used_at->len_id_flags);
-    uint64_t told = ((word << 32 | word >> 32) ^ ring->used_flags) & TOLD_MASK;
-    /* The flags before what the chain was filled with; pairs with the device's barrier between that and the
-     * flags (2.8.22). */
-    barrier_load();
-    return told;
-}
 
 static always_inline void *free_chain(struct virtqueue *queue, struct packed_id *head, uint32_t id,
                                       uint32_t length)
@@ -212,17 +197,10 @@ static always_inline void *free_chain(struct virtqueue *queue, struct packed_id 
     return head->token;
 }
 
-/* Takes the chain `id`; the next used descriptor will be behind what were its own. */
 static always_inline void *take(struct packed_ring *ring, struct pvirtq_desc *used_at, uint32_t id,
                                 uint32_t length)
 {
-    struct pvirtq_desc *next = used_at + length;
-    if (unlikely(next >= ring->end)) {
-        next -= ring->queue.size;
-        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */
-        ring->used_event ^= VIRTQUEUE_WRAP;
-    }
-    ring->used_at = next;
+    packed_move_used(ring, used_at, length);
     ring->queue.gotten++;
     return free_chain(&ring->queue, &ring->ids[id], id, length);
 }
@@ -233,29 +211,23 @@ static noinline struct virtqueue_used get_traced(struct packed_ring *ring, void 
     return (struct virtqueue_used){.token = token, .id_and_bytes = told};
 }
 
-static cold noinline struct virtqueue_used refuse(struct packed_ring *ring, const char *why, uint64_t value)
+static cold noinline bool refuse(struct packed_ring *ring, const char *why, uint64_t value)
 {
     ring->id_end = 0;
     virtqueue_break(&ring->queue, why, (uint32_t)value);
-    return (struct virtqueue_used){.token = NULL};
+    return false;
 }
 
-/* The descriptor is not a used one, or its id is none. */
-static noinline struct virtqueue_used get_nothing(struct packed_ring *ring, uint64_t told)
+noinline struct virtqueue_used packed_get_nothing(struct packed_ring *ring, uint64_t told)
 {
     if ((uint32_t)told <= TOLD_ID && !ring->queue.is_broken)
-        return refuse(ring, "used id past the queue's size", told & TOLD_ID);
+        (void)refuse(ring, "used id past the queue's size", told & TOLD_ID);
     return (struct virtqueue_used){.token = NULL};
 }
 
-static uint32_t length_of(const struct packed_ring *ring, uint32_t id)
-{
-    return ring->queue.buffer_stride ? 1 : ring->ids[id].length;
-}
-
-/* The id is not in flight, or the length does not fit. The length counts only beside VIRTQ_DESC_F_WRITE
- * (2.8.4); QEMU tells a true one without, so there one that fits is believed, and any other is none. */
-static noinline struct virtqueue_used get_odd(struct packed_ring *ring, uint64_t told)
+/* The length counts only beside VIRTQ_DESC_F_WRITE (2.8.4); QEMU tells a true one without, so there one that
+ * fits is believed, and any other is none. */
+bool packed_is_without_length(struct packed_ring *ring, uint64_t told)
 {
     uint32_t id = told & TOLD_ID;
     if (ring->ids[id].told_end == 0)
@@ -263,7 +235,16 @@ static noinline struct virtqueue_used get_odd(struct packed_ring *ring, uint64_t
     /* A second read; whatever it brings, either answer is sound. */
     if (read_once(ring->used_at->flags) & VIRTQ_DESC_F_WRITE)
         return refuse(ring, "used length past the buffers", told >> 32);
-    void *token = take(ring, ring->used_at, id, length_of(ring, id));
+    return true;
+}
+
+/* What is told at used_at fits no chain in flight; but without a length it may. */
+static noinline struct virtqueue_used get_odd(struct packed_ring *ring, uint64_t told)
+{
+    uint32_t id = told & TOLD_ID;
+    if (!packed_is_without_length(ring, told))
+        return (struct virtqueue_used){.token = NULL};
+    void *token = take(ring, ring->used_at, id, ring->ids[id].length);
     return (struct virtqueue_used){.token = token, .id = id};
 }
 
@@ -272,9 +253,9 @@ static struct virtqueue_used direct_get(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     struct pvirtq_desc *used_at = ring->used_at;
-    uint64_t told = look(ring, used_at);
+    uint64_t told = packed_look(ring, used_at);
     if (unlikely((uint32_t)told >= ring->id_end))
-        return get_nothing(ring, told);
+        return packed_get_nothing(ring, told);
     uint32_t id = told & TOLD_ID;
     if (unlikely(told >= ring->ids[id].told_end))
         return get_odd(ring, told);
@@ -288,9 +269,9 @@ static struct virtqueue_used indirect_get(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     struct pvirtq_desc *used_at = ring->used_at;
-    uint64_t told = look(ring, used_at);
+    uint64_t told = packed_look(ring, used_at);
     if (unlikely((uint32_t)told >= ring->id_end))
-        return get_nothing(ring, told);
+        return packed_get_nothing(ring, told);
     uint32_t id = told & TOLD_ID;
     if (unlikely(told >= ring->ids[id].told_end))
         return get_odd(ring, told);
@@ -300,19 +281,19 @@ static struct virtqueue_used indirect_get(struct virtqueue *queue)
     return (struct virtqueue_used){.token = token, .id_and_bytes = told};
 }
 
-static bool packed_has_more(const struct virtqueue *queue)
+bool packed_has_more(const struct virtqueue *queue)
 {
     const struct packed_ring *ring = const_ring_of(queue);
     uint32_t flags = read_once(read_once(ring->used_at)->flags) ^ (uint32_t)(ring->used_flags >> 16);
     return !(flags & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)) && !queue->is_broken;
 }
 
-static void packed_callbacks_disable(struct virtqueue *queue)
+void packed_callbacks_disable(struct virtqueue *queue)
 {
     write_once(ring_of(queue)->driver_event->desc_flags, EVENT(RING_EVENT_FLAGS_DISABLE));
 }
 
-static bool packed_callbacks_enable(struct virtqueue *queue)
+bool packed_callbacks_enable(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     write_once(ring->driver_event->desc_flags, next_event(ring));
@@ -329,7 +310,7 @@ static void *packed_detach(struct virtqueue *queue)
     struct packed_ring *ring = ring_of(queue);
     for (uint32_t id = 0; !virtqueue_is_idle(queue) && id < queue->size; id++) {
         if (ring->ids[id].told_end != 0)
-            return free_chain(queue, &ring->ids[id], id, length_of(ring, id));
+            return free_chain(queue, &ring->ids[id], id, ring->ids[id].length);
     }
     assert(virtqueue_is_idle(queue)); /* R2 */
     return NULL;
@@ -346,15 +327,15 @@ static bool packed_is_consistent(const struct virtqueue *queue)
     for (id = 0; id < queue->size; id++) {
         if (ring->ids[id].told_end != 0) {
             chains++;
-            taken += length_of(ring, id);
+            taken += ring->ids[id].length;
         }
     }
     return free + chains == queue->size && queue->free_count + taken == queue->size;
 }
 
-const struct virtqueue_ops vring_packed_direct_ops = {
+const struct virtqueue_ops packed_direct_ops = {
     .name = "packed",
-    .add = direct_add,
+    .add = packed_direct_add,
     .kick_prepare = packed_kick_prepare,
     .position = packed_position,
     .get = direct_get,
@@ -362,14 +343,14 @@ const struct virtqueue_ops vring_packed_direct_ops = {
     .callbacks_disable = packed_callbacks_disable,
     .callbacks_enable = packed_callbacks_enable,
     .detach = packed_detach,
-    .restart = vring_packed_restart,
+    .restart = packed_restart,
     .is_consistent = packed_is_consistent,
-    .dump = vring_packed_dump,
-    .destroy = vring_packed_destroy,
+    .dump = packed_dump,
+    .destroy = packed_destroy,
 };
-const struct virtqueue_ops vring_packed_indirect_ops = {
+const struct virtqueue_ops packed_indirect_ops = {
     .name = "packed, indirect",
-    .add = indirect_add,
+    .add = packed_indirect_add,
     .kick_prepare = packed_kick_prepare,
     .position = packed_position,
     .get = indirect_get,
@@ -377,8 +358,8 @@ const struct virtqueue_ops vring_packed_indirect_ops = {
     .callbacks_disable = packed_callbacks_disable,
     .callbacks_enable = packed_callbacks_enable,
     .detach = packed_detach,
-    .restart = vring_packed_restart,
+    .restart = packed_restart,
     .is_consistent = packed_is_consistent,
-    .dump = vring_packed_dump,
-    .destroy = vring_packed_destroy,
+    .dump = packed_dump,
+    .destroy = packed_destroy,
 };

@@ -8,7 +8,7 @@
 
 #include "vring_packed_internal.h"
 
-void vring_packed_restart(struct virtqueue *queue)
+void packed_restart(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     memset(ring->desc, 0, queue->size * sizeof(*ring->desc));
@@ -30,9 +30,11 @@ void vring_packed_restart(struct virtqueue *queue)
     queue->broken_why = NULL;
     for (uint32_t id = 0; id < queue->size; id++) {
         ring->ids[id].shape = 0;
-        ring->ids[id].next = (uint16_t)(id + 1 < queue->size ? id + 1 : VIRTQUEUE_NO_ID);
+        ring->ids[id].length = queue->buffer_stride != 0;
+        ring->ids[id].next = virtqueue_id_behind(queue, id);
     }
     queue->free_id = 0;
+    ring->order = (struct virtqueue_order){.oldest = 0};
 }
 
 static void dump_event(const char *who, const char *what, uint32_t event)
@@ -45,7 +47,7 @@ static void dump_event(const char *who, const char *what, uint32_t event)
              event & VIRTQUEUE_OFFSET, (event & VIRTQUEUE_WRAP) != 0);
 }
 
-void vring_packed_dump(const struct virtqueue *queue)
+void packed_dump(const struct virtqueue *queue)
 {
     const struct packed_ring *ring = const_ring_of(queue);
     const char *who = queue->config.name;
@@ -65,7 +67,7 @@ void vring_packed_dump(const struct virtqueue *queue)
     }
 }
 
-void vring_packed_destroy(struct virtqueue *queue)
+void packed_destroy(struct virtqueue *queue)
 {
     struct packed_ring *ring = ring_of(queue);
     heap_free(queue->buffers);
@@ -88,6 +90,11 @@ static bool allocate_parts(struct packed_ring *ring, uint32_t tables)
     return ring->ids && ring->desc && ring->driver_event && ring->device_event && queue->buffers;
 }
 
+static const struct virtqueue_ops *const kinds[2][2] = {
+    [false] = {[false] = &packed_direct_ops, [true] = &packed_indirect_ops},
+    [true] = {[false] = &packed_in_order_direct_ops, [true] = &packed_in_order_indirect_ops},
+};
+
 int vring_packed_create(const struct virtqueue_config *config, struct virtqueue **result)
 {
     assert(config->size >= VIRTQUEUE_SIZE_MIN && config->size <= VIRTQUEUE_SIZE_MAX);
@@ -96,13 +103,13 @@ int vring_packed_create(const struct virtqueue_config *config, struct virtqueue 
     if (!ring)
         return -ENOMEM;
     struct virtqueue *queue = &ring->queue;
-    queue->ops = config->has_indirect ? &vring_packed_indirect_ops : &vring_packed_direct_ops;
+    queue->ops = kinds[config->is_in_order][config->has_indirect];
     queue->config = *config;
     queue->size = config->size;
     queue->buffer_stride = config->has_indirect ? config->chain_max : 0;
     spinlock_init(&queue->lock, "virtqueue");
     if (!allocate_parts(ring, config->has_indirect ? config->size : 1)) {
-        vring_packed_destroy(queue);
+        packed_destroy(queue);
         return -ENOMEM;
     }
     for (uint32_t id = 0; config->has_indirect && id < queue->size; id++)
@@ -112,7 +119,7 @@ int vring_packed_create(const struct virtqueue_config *config, struct virtqueue 
     queue->driver_area = dma_address(ring->driver_event);
     queue->device_area = dma_address(ring->device_event);
     queue->free_count = queue->size;
-    vring_packed_restart(queue);
+    packed_restart(queue);
     *result = queue;
     return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The packed ring's files:
- *     vring_packed.c         the path of a chain, both ways
- *     vring_packed_create.c  creation, restart, and what people see */
+ *     vring_packed.c           the path of a chain, both ways
+ *     vring_packed_in_order.c  another way back, where chains complete in order
+ *     vring_packed_create.c    creation, restart, and what people see */
 #ifndef VRING_PACKED_INTERNAL_H
 #define VRING_PACKED_INTERNAL_H
 
+#include <arch/io.h>
 #include <drivers/virtio/vring_packed_spec.h>
 
 #include "virtqueue_internal.h"
@@ -30,8 +32,8 @@ struct packed_id {
     uint64_t table;        /* indirect: DMA address of the table that belongs to the id */
     uint64_t len_id_flags; /* indirect: of a descriptor for that table, without AVAIL and USED */
     uint32_t shape;        /* indirect: of the table, as last written; 0: none yet */
-    uint16_t length;       /* descriptors of the chain */
-    uint16_t next;         /* in the free list; VIRTQUEUE_NO_ID at its end */
+    uint16_t length;       /* descriptors of the chain; indirect: always 1 */
+    uint16_t next;         /* in the free list, VIRTQUEUE_NO_ID at its end; in order: around the circle */
     uint64_t padding[3];
 };
 _Static_assert(sizeof(struct packed_id) == 64, "indexed by a shift on the request path");
@@ -55,6 +57,7 @@ struct packed_ring {
     struct pvirtq_event_suppress *driver_event; /* I: ours to write */
     struct pvirtq_event_suppress *device_event; /* I: the device's to write */
     bool has_event_idx;                         /* I */
+    struct virtqueue_order order;               /* of a queue in order */
 };
 
 _Static_assert(VIRTQUEUE_SIZE_MAX <= VIRTQ_PACKED_SIZE_MAX && VIRTQUEUE_SIZE_MAX <= TOLD_ID, "2.8");
@@ -79,12 +82,51 @@ static inline uint32_t next_event(const struct packed_ring *ring)
     return ring->used_event + (uint32_t)(ring->used_at - ring->desc);
 }
 
+/* What the descriptor at used_at tells, in one read: what is checked is what is used. With flags that are not
+ * a used descriptor's, the lower half is a number past all ids. */
+static always_inline uint64_t packed_look(const struct packed_ring *ring, const struct pvirtq_desc *used_at)
+{
+    uint64_t word = read_once(used_at->len_id_flags);
+    uint64_t told = ((word << 32 | word >> 32) ^ ring->used_flags) & TOLD_MASK;
+    /* The flags before what the chain was filled with; pairs with the device's barrier between that and the
+     * flags (2.8.22). */
+    barrier_load();
+    return told;
+}
+
+/* The chain whose used descriptor is at `used_at` had `length` descriptors: the next one is behind them. */
+static always_inline void packed_move_used(struct packed_ring *ring, struct pvirtq_desc *used_at,
+                                           uint32_t length)
+{
+    struct pvirtq_desc *next = used_at + length;
+    if (unlikely(next >= ring->end)) {
+        next -= ring->queue.size;
+        ring->used_flags ^= TOLD_FLAGS; /* 2.8.1 */
+        ring->used_event ^= VIRTQUEUE_WRAP;
+    }
+    ring->used_at = next;
+}
+
 /* vring_packed.c */
-extern const struct virtqueue_ops vring_packed_direct_ops, vring_packed_indirect_ops;
+extern const struct virtqueue_ops packed_direct_ops, packed_indirect_ops;
+int packed_direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
+int packed_indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
+bool packed_kick_prepare(struct virtqueue *queue);
+uint16_t packed_position(const struct virtqueue *queue);
+bool packed_has_more(const struct virtqueue *queue);
+void packed_callbacks_disable(struct virtqueue *queue);
+bool packed_callbacks_enable(struct virtqueue *queue);
+/* The descriptor is not a used one, or its id is none. */
+struct virtqueue_used packed_get_nothing(struct packed_ring *ring, uint64_t told);
+/* The id is not in flight, or the length does not fit. True: the id is believed, but there is no length. */
+bool packed_is_without_length(struct packed_ring *ring, uint64_t told);
+
+/* vring_packed_in_order.c */
+extern const struct virtqueue_ops packed_in_order_direct_ops, packed_in_order_indirect_ops;
 
 /* vring_packed_create.c: ops, see virtqueue.h. */
-void vring_packed_restart(struct virtqueue *queue);
-void vring_packed_dump(const struct virtqueue *queue);
-void vring_packed_destroy(struct virtqueue *queue);
+void packed_restart(struct virtqueue *queue);
+void packed_dump(const struct virtqueue *queue);
+void packed_destroy(struct virtqueue *queue);
 
 #endif

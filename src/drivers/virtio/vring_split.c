@@ -5,7 +5,7 @@
  * what is the device's to tell: used.idx, the used elements, used.flags and avail_event. The free list,
  * chain lengths, tokens and indices live in private memory (`ids`).
  *
- * Two kinds of queue, two ops tables:
+ * Two kinds of queue, two ops tables; and two more in vring_split_in_order.c:
  *   direct    a chain of n buffers takes n descriptors, linked by the private free list
  *   indirect  a chain takes one descriptor, which for ever points at the table that belongs to it; drivers
  *             build their buffers in that table, and a descriptor's address is never written again (2.7.5.3)
@@ -14,51 +14,16 @@
  * id is a chain's in flight and its length fits that chain; R5 callbacks_enable looks once more.
  * Everything with queue.lock held, but for has_more, dump and is_consistent. Any context. */
 #include <arch/io.h>
-#include <drivers/virtio/vring_split_spec.h>
 #include <kernel/base/bits.h>
 #include <kernel/base/error.h>
 #include <kernel/heap.h>
 #include <kernel/log.h>
 #include <kernel/string.h>
 
-#include "virtqueue_internal.h"
-
-/* All: the queue's lock, but for I. */
-struct split_ring {
-    struct virtqueue queue;
-    struct virtqueue_id *ids; /* I */
-    struct virtq_desc *desc;  /* I: shared with the device, as the next four */
-    struct virtq_avail *avail;
-    struct virtq_used *used;
-    uint16_t *used_event;  /* ours to write, behind the available ring */
-    uint16_t *avail_event; /* the device's to write, behind the used ring */
-    uint32_t mask;         /* size - 1 */
-    /* Indices run on in 32 bits; the ring has their lower 16. */
-    uint32_t avail_next;      /* of the next available entry, published or not */
-    uint32_t avail_published; /* published so far */
-    uint32_t used_next;       /* of the next element to take */
-    uint32_t used_seen;       /* elements below it were seen */
-    bool has_event_idx;       /* I */
-};
-
-/* An indirect table is built in struct virtqueue_buffer: the same 16 bytes. */
-_Static_assert(sizeof(struct virtqueue_buffer) == sizeof(struct virtq_desc), "2.7.5.3");
-_Static_assert(offsetof(struct virtqueue_buffer, bytes) == offsetof(struct virtq_desc, len), "2.7.5");
-_Static_assert(offsetof(struct virtqueue_buffer, ring) == offsetof(struct virtq_desc, flags), "2.7.5");
-_Static_assert(offsetof(struct virtq_desc, next) == offsetof(struct virtq_desc, flags) + 2, "2.7.5");
+#include "vring_split_internal.h"
 
 /* flags and next of an indirect table's entry as one word. */
 #define TABLE_ENTRY(flags, next) ((uint32_t)(flags) | (uint32_t)(next) << 16)
-
-static always_inline struct split_ring *ring_of(struct virtqueue *queue)
-{
-    return container_of(queue, struct split_ring, queue);
-}
-
-static inline const struct split_ring *const_ring_of(const struct virtqueue *queue)
-{
-    return (const struct split_ring *)((const char *)queue - offsetof(struct split_ring, queue));
-}
 
 /* ---- Adding ----------------------------------------------------------------------------------------- */
 
@@ -84,8 +49,6 @@ static always_inline int make_available(struct split_ring *ring, uint32_t id, ui
     return virtqueue_is_traced() ? add_traced(ring, id) : 0;
 }
 
-static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token);
-
 /* Links the next chain's table for so many buffers of each direction, tells its descriptor the length, and
  * adds the chain. */
 static noinline int shape_and_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes,
@@ -103,10 +66,10 @@ static noinline int shape_and_add(struct virtqueue *queue, uint32_t shape, uint3
     /* Its address and flag were set when the queue was made. */
     ring->desc[id].len = count * (uint32_t)sizeof(struct virtq_desc);
     ring->ids[id].shape = shape;
-    return indirect_add(queue, shape, writable_bytes, token);
+    return split_indirect_add(queue, shape, writable_bytes, token);
 }
 
-static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+int split_indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
 {
     struct split_ring *ring = ring_of(queue);
     uint32_t id = queue->free_id;
@@ -120,7 +83,7 @@ static int indirect_add(struct virtqueue *queue, uint32_t shape, uint32_t writab
     return make_available(ring, id, writable_bytes, token);
 }
 
-static int direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
+int split_direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable_bytes, void *token)
 {
     struct split_ring *ring = ring_of(queue);
     uint32_t head = queue->free_id, readable = shape & 0xffff, count = readable + (shape >> 16);
@@ -146,7 +109,7 @@ static int direct_add(struct virtqueue *queue, uint32_t shape, uint32_t writable
     return make_available(ring, head, writable_bytes, token);
 }
 
-static bool split_kick_prepare(struct virtqueue *queue)
+bool split_kick_prepare(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     uint16_t old = (uint16_t)ring->avail_published, new = (uint16_t)ring->avail_next;
@@ -170,15 +133,14 @@ static bool split_kick_prepare(struct virtqueue *queue)
     return must_notify;
 }
 
-static uint16_t split_position(const struct virtqueue *queue)
+uint16_t split_position(const struct virtqueue *queue)
 {
     return (uint16_t)const_ring_of(queue)->avail_published;
 }
 
 /* ---- Completions ------------------------------------------------------------------------------------ */
 
-/* Reads used.idx; true when it tells of an element not taken yet. */
-static bool look(struct split_ring *ring)
+bool split_look(struct split_ring *ring)
 {
     uint16_t fresh = (uint16_t)(read_once(ring->used->idx) - ring->used_next);
     if (fresh == 0 || unlikely(ring->queue.is_broken))
@@ -212,7 +174,7 @@ static always_inline void free_chain(struct split_ring *ring, uint32_t id, bool 
     queue->free_id = (uint16_t)id;
 }
 
-static cold noinline struct virtqueue_used refuse_element(struct split_ring *ring, uint64_t id_and_bytes)
+cold noinline struct virtqueue_used split_refuse(struct split_ring *ring, uint64_t id_and_bytes)
 {
     uint32_t id = (uint32_t)id_and_bytes;
     ring->queue.gotten -= ring->used_seen - ring->used_next;
@@ -221,8 +183,10 @@ static cold noinline struct virtqueue_used refuse_element(struct split_ring *rin
         virtqueue_break(&ring->queue, "used id past the queue's size", id);
     else if (!ring->ids[id].token)
         virtqueue_break(&ring->queue, "used id not in flight", id);
-    else
+    else if (id_and_bytes >> 32 > ring->ids[id].writable_bytes)
         virtqueue_break(&ring->queue, "used length past the buffers", (uint32_t)(id_and_bytes >> 32));
+    else
+        virtqueue_break(&ring->queue, "used id out of order", id);
     return (struct virtqueue_used){.token = NULL};
 }
 
@@ -241,11 +205,11 @@ static always_inline struct virtqueue_used take(struct split_ring *ring, bool is
         (const volatile virtq_used_word *)&ring->used->ring[index & ring->mask];
     struct virtqueue_used used = {.id_and_bytes = *element};
     if (unlikely(used.id >= ring->queue.size))
-        return refuse_element(ring, used.id_and_bytes);
+        return split_refuse(ring, used.id_and_bytes);
     const struct virtqueue_id *head = &ring->ids[used.id];
     used.token = head->token;
     if (unlikely(!used.token || used.bytes > head->writable_bytes))
-        return refuse_element(ring, used.id_and_bytes);
+        return split_refuse(ring, used.id_and_bytes);
     ring->used_next = index + 1;
     free_chain(ring, used.id, is_direct);
     return virtqueue_is_traced() ? get_traced(ring, used) : used;
@@ -253,7 +217,7 @@ static always_inline struct virtqueue_used take(struct split_ring *ring, bool is
 
 static noinline struct virtqueue_used direct_look_and_take(struct split_ring *ring)
 {
-    return look(ring) ? take(ring, true) : (struct virtqueue_used){.token = NULL};
+    return split_look(ring) ? take(ring, true) : (struct virtqueue_used){.token = NULL};
 }
 
 static struct virtqueue_used direct_get(struct virtqueue *queue)
@@ -264,7 +228,7 @@ static struct virtqueue_used direct_get(struct virtqueue *queue)
 
 static noinline struct virtqueue_used indirect_look_and_take(struct split_ring *ring)
 {
-    return look(ring) ? take(ring, false) : (struct virtqueue_used){.token = NULL};
+    return split_look(ring) ? take(ring, false) : (struct virtqueue_used){.token = NULL};
 }
 
 static struct virtqueue_used indirect_get(struct virtqueue *queue)
@@ -273,13 +237,13 @@ static struct virtqueue_used indirect_get(struct virtqueue *queue)
     return likely(ring->used_next != ring->used_seen) ? take(ring, false) : indirect_look_and_take(ring);
 }
 
-static bool split_has_more(const struct virtqueue *queue)
+bool split_has_more(const struct virtqueue *queue)
 {
     const struct split_ring *ring = const_ring_of(queue);
     return read_once(ring->used->idx) != (uint16_t)ring->used_next && !queue->is_broken;
 }
 
-static void split_callbacks_disable(struct virtqueue *queue)
+void split_callbacks_disable(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     /* With EVENT_IDX the device has told once what it was asked to, and the next question is put by enable.
@@ -288,7 +252,7 @@ static void split_callbacks_disable(struct virtqueue *queue)
         write_once(ring->avail->flags, VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
 
-static bool split_callbacks_enable(struct virtqueue *queue)
+bool split_callbacks_enable(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     if (ring->has_event_idx)
@@ -317,7 +281,7 @@ static void *split_detach(struct virtqueue *queue)
     return NULL;
 }
 
-static void split_restart(struct virtqueue *queue)
+void split_restart(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     ring->mask = queue->size - 1u;
@@ -332,13 +296,15 @@ static void split_restart(struct virtqueue *queue)
     queue->broken_why = NULL;
     for (uint32_t id = 0; id < queue->size; id++) {
         ring->ids[id].shape = 0;
-        ring->ids[id].next = (uint16_t)(id + 1 < queue->size ? id + 1 : VIRTQUEUE_NO_ID);
+        ring->ids[id].length = queue->buffer_stride != 0;
+        ring->ids[id].next = virtqueue_id_behind(queue, id);
         if (queue->buffer_stride)
             ring->desc[id] =
                 (struct virtq_desc){.addr = dma_address(queue->buffers + id * queue->buffer_stride),
                                     .flags = VIRTQ_DESC_F_INDIRECT};
     }
     queue->free_id = 0;
+    ring->order = (struct virtqueue_order){.oldest = 0};
 }
 
 static bool split_is_consistent(const struct virtqueue *queue)
@@ -352,14 +318,14 @@ static bool split_is_consistent(const struct virtqueue *queue)
     for (id = 0; id < queue->size; id++) {
         const struct virtqueue_id *head = &ring->ids[id];
         if (head->token)
-            taken += queue->buffer_stride ? 1 : head->length;
-        else if (head->length != 0)
+            taken += head->length;
+        else if (head->length != (queue->buffer_stride != 0))
             return false;
     }
     return free == queue->free_count && free + taken == queue->size;
 }
 
-static void split_dump(const struct virtqueue *queue)
+void split_dump(const struct virtqueue *queue)
 {
     const struct split_ring *ring = const_ring_of(queue);
     const char *who = queue->config.name;
@@ -381,7 +347,7 @@ static void split_dump(const struct virtqueue *queue)
 
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-static void split_destroy(struct virtqueue *queue)
+void split_destroy(struct virtqueue *queue)
 {
     struct split_ring *ring = ring_of(queue);
     heap_free(queue->buffers);
@@ -392,7 +358,7 @@ static void split_destroy(struct virtqueue *queue)
 
 static const struct virtqueue_ops direct_ops = {
     .name = "split",
-    .add = direct_add,
+    .add = split_direct_add,
     .kick_prepare = split_kick_prepare,
     .position = split_position,
     .get = direct_get,
@@ -407,7 +373,7 @@ static const struct virtqueue_ops direct_ops = {
 };
 static const struct virtqueue_ops indirect_ops = {
     .name = "split, indirect",
-    .add = indirect_add,
+    .add = split_indirect_add,
     .kick_prepare = split_kick_prepare,
     .position = split_position,
     .get = indirect_get,
@@ -437,6 +403,11 @@ static bool allocate_parts(struct split_ring *ring, uint32_t tables)
     return true;
 }
 
+static const struct virtqueue_ops *const kinds[2][2] = {
+    [false] = {[false] = &direct_ops, [true] = &indirect_ops},
+    [true] = {[false] = &split_in_order_direct_ops, [true] = &split_in_order_indirect_ops},
+};
+
 int vring_split_create(const struct virtqueue_config *config, struct virtqueue **result)
 {
     assert(is_power_of_two(config->size) && config->size >= VIRTQUEUE_SIZE_MIN &&
@@ -446,7 +417,7 @@ int vring_split_create(const struct virtqueue_config *config, struct virtqueue *
     if (!ring)
         return -ENOMEM;
     struct virtqueue *queue = &ring->queue;
-    queue->ops = config->has_indirect ? &indirect_ops : &direct_ops;
+    queue->ops = kinds[config->is_in_order][config->has_indirect];
     queue->config = *config;
     queue->size = config->size;
     queue->buffer_stride = config->has_indirect ? config->chain_max : 0;

@@ -13,7 +13,7 @@ import struct
 
 import gdb
 
-from . import clock, requests
+from . import clock, in_order, requests
 from .kernel import Broken, Command, NotBooted, at, enum_name, offset_of, read, text
 from .vring_packed import PackedRing
 
@@ -63,7 +63,10 @@ class SplitRing:
         first = self.index("used_next")
         count = min(u16(self.used_index - first), self.size)
         slots = [(first + i) % self.size for i in range(count)]
-        return [struct.unpack_from("<II", self.used, 4 + self.ELEMENT_BYTES * slot) for slot in slots]
+        elements = [struct.unpack_from("<II", self.used, 4 + self.ELEMENT_BYTES * slot) for slot in slots]
+        if not self.queue["config"]["is_in_order"]:
+            return elements
+        return in_order.answers(self, lambda before: elements[len(before)] if len(before) < count else None)
 
     def unpublished(self):
         first = self.index("avail_published")
@@ -90,7 +93,9 @@ class SplitRing:
         return found
 
     def free_ids(self):
-        """How long the free list is."""
+        """How long the free list is; in order there is none."""
+        if self.queue["config"]["is_in_order"]:
+            return int(self.queue["free_count"])
         count, free = 0, int(self.queue["free_id"])
         while free < self.size and count <= self.size:
             count, free = count + 1, int(self.ids[free]["next"])

@@ -2,6 +2,7 @@
 """A packed ring for umbra virtqueue: the verbs of virtqueue.SplitRing over virtio 1.2, 2.8 and vring_packed.c."""
 import struct
 
+from . import in_order
 from .kernel import Broken, at, offset_of, read
 
 WRAP = 0x8000  # desc_event_wrap
@@ -60,8 +61,17 @@ class PackedRing:
     def unpublished(self):
         return list(dict.fromkeys(desc[2] for _, desc in self.batch()))
 
+    def told_at(self, distance):
+        """What the descriptor so far behind the next used one tells: (id, bytes), or None if it is not a used one."""
+        offset = self.offset("used_at") + distance
+        is_lap = bool(int(self.ring["used_event"]) & WRAP) != (offset >= self.size)
+        _, size, head, flags = self.desc[offset % self.size]
+        return (head, size) if flags & (self.AVAIL | self.USED) == (self.AVAIL | self.USED if is_lap else 0) else None
+
     def answers(self):
         """(id, bytes) that the device has completed and the driver has not taken."""
+        if self.queue["config"]["is_in_order"]:
+            return in_order.answers(self, lambda before: self.told_at(sum(map(self.length, before))))
         found, offset, ids = [], self.offset("used_at"), set(self.in_flight())
         wrap = int(self.ring["used_event"]) & WRAP
         while len(found) < self.size:
@@ -87,7 +97,9 @@ class PackedRing:
         return [(address, size, bool(flags & self.WRITE)) for address, size, _, flags in parts]
 
     def free_ids(self):
-        """How long the free list is."""
+        """How long the free list is; in order there is none."""
+        if self.queue["config"]["is_in_order"]:
+            return self.size - len(self.in_flight())
         count, free = 0, int(self.queue["free_id"])
         while free < self.size and count <= self.size:
             count, free = count + 1, int(self.ids[free]["next"])
