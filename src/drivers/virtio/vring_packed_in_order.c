@@ -32,6 +32,7 @@ static bool find_batch(struct packed_ring *ring)
 static void *free_oldest(struct packed_ring *ring)
 {
     struct packed_id *head = &ring->ids[ring->order.oldest];
+    debug_assert(head->told_end != 0);
     head->told_end = 0;
     ring->order.oldest = head->next;
     ring->queue.free_count += head->length;

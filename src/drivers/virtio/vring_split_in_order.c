@@ -16,8 +16,10 @@
 static uint32_t count_chains(const struct split_ring *ring, uint32_t id)
 {
     uint32_t count = 1;
-    for (uint32_t at = ring->order.oldest; at != id; at = (at + ring->ids[at].length) & ring->mask)
+    for (uint32_t at = ring->order.oldest; at != id; at = (at + ring->ids[at].length) & ring->mask) {
+        debug_assert(ring->ids[at].token != NULL);
         count++;
+    }
     return count;
 }
 
@@ -45,6 +47,7 @@ static void *free_oldest(struct split_ring *ring)
 {
     struct virtqueue_id *head = &ring->ids[ring->order.oldest];
     void *token = head->token;
+    debug_assert(token != NULL);
     head->token = NULL;
     ring->order.oldest = (ring->order.oldest + head->length) & ring->mask;
     ring->queue.free_count += head->length;
