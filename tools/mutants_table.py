@@ -77,6 +77,8 @@ MUTANTS = [
            RING_TEST + "test_need_event"),
     Mutant("used-index-in-32-bits", 5, VRING, "uint16_t fresh = (uint16_t)(read_once(ring->used->idx) - ring->used_next);",
            "uint32_t fresh = read_once(ring->used->idx) - ring->used_next;", RING_TEST + "test_traffic"),
+    Mutant("used-index-with-a-sign", 5, VRING, "if (unlikely(fresh > ring->avail_published - ring->used_next))",
+           "if (unlikely((int16_t)fresh > (int32_t)(ring->avail_published - ring->used_next)))", RING_TEST + "test_used_index"),
     Mutant("more-compared-in-32-bits", 5, VRING, "!= (uint16_t)ring->used_next &&", "!= ring->used_next &&",
            RING_TEST + "test_traffic"),
 
