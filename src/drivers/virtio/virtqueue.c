@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What does not depend on the ring's format: a queue that was lied to. */
+/* What does not depend on the ring's format: the doorbell, and a queue that was lied to. */
 #include <kernel/log.h>
 
 #include "virtqueue_internal.h"
+
+void virtqueue_notify(struct virtqueue *queue)
+{
+    queue->notify(queue);
+}
 
 void virtqueue_break(struct virtqueue *queue, const char *why, uint32_t value)
 {

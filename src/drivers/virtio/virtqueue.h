@@ -157,11 +157,8 @@ static inline uint16_t virtqueue_position(const struct virtqueue *queue)
     assert_spin_locked(&queue->lock);
     return queue->ops->position(queue);
 }
-/* Rings the doorbell, without the lock. */
-static inline void virtqueue_notify(struct virtqueue *queue)
-{
-    queue->notify(queue);
-}
+/* Rings the doorbell, without the lock. A function, so that a breakpoint is in one place. */
+void virtqueue_notify(struct virtqueue *queue);
 
 /* ---- Completions ------------------------------------------------------------------------------------ */
 
