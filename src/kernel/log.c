@@ -15,10 +15,10 @@
 #include <kernel/printf.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
+#include <kernel/thread.h>
 
-#define RING_BYTES   KIB(128)
-#define LINE_BYTES   512u  /* with the prefix and the terminator; longer lines end in "..." */
-#define OUTPUT_BYTES 4096u /* one console_printf */
+#define RING_BYTES KIB(128)
+#define LINE_BYTES 512u /* with the prefix and the terminator; longer lines end in "..." */
 
 struct record {
     uint16_t length;
@@ -31,14 +31,14 @@ _Static_assert(LINE_BYTES + sizeof(struct record) < RING_BYTES, "a line fits");
 /* Legend: l the lock (or nobody else runs); a atomic. The debugger reads it by these names. */
 struct log_ring {
     struct spinlock lock;
-    uint32_t owner_cpu_plus_1; /* l: 0 while free */
-    bool is_panicking;         /* a: set once */
-    bool is_mid_line;          /* l: the consoles' last byte was not a newline */
-    uint32_t level;            /* a: enum log_level, what the consoles show */
-    struct log_sink *sinks;    /* l */
-    uint64_t head, tail;       /* l: bytes ever written; first byte still held */
-    char bytes[RING_BYTES];    /* l */
-    char output[OUTPUT_BYTES]; /* l: console_printf's text */
+    uint32_t owner_cpu_plus_1;         /* l: 0 while free */
+    bool is_panicking;                 /* a: set once */
+    bool is_mid_line;                  /* l: the consoles' last byte was not a newline */
+    uint32_t level;                    /* a: enum log_level, what the consoles show */
+    struct log_sink *sinks;            /* l: in the order in which they were added */
+    uint64_t head, tail;               /* l: bytes ever written; first byte still held */
+    char bytes[RING_BYTES];            /* l */
+    char output[CONSOLE_OUTPUT_BYTES]; /* l: console_printf's text */
 };
 
 struct log_ring log_ring = {.lock = SPINLOCK_INIT("log"), .level = LOG_INFO};
@@ -199,8 +199,10 @@ void log_sink_add(struct log_sink *sink)
         line[length] = '\n';
         sink->write(sink, line, length + 1);
     }
-    sink->next = log_ring.sinks;
-    log_ring.sinks = sink;
+    struct log_sink **at = &log_ring.sinks;
+    while (*at)
+        at = &(*at)->next;
+    *at = sink;
     log_unlock(hold);
 }
 
@@ -220,22 +222,58 @@ int log_level_parse(const char *text, enum log_level *level)
     return -EINVAL;
 }
 
+/* Where the caller's output goes instead of to the consoles, or NULL. Not for what an interrupt, an exception
+ * or a holder of a spinlock prints: a redirection may sleep. */
+static struct console_output *redirection(void)
+{
+    struct thread *self = thread_current();
+    bool may_sleep = interrupts_are_enabled() && preempt_is_enabled() && cpu_read(interrupt_depth) == 0;
+    return self && may_sleep && !log_is_in_panic() ? self->output : NULL;
+}
+
+struct console_output *console_redirect(struct console_output *output)
+{
+    struct console_output *before = thread_current()->output;
+    thread_current()->output = output;
+    return before;
+}
+
+static void redirected_printf(struct console_output *output, const char *format, va_list arguments)
+{
+    int length = vsnprintf(output->text, sizeof(output->text), format, arguments);
+    output->write(output, output->text, MIN((size_t)length, sizeof(output->text) - 1));
+}
+
 void console_write(const char *text, size_t bytes)
 {
+    struct console_output *output = redirection();
+    if (output) {
+        output->write(output, text, bytes);
+        return;
+    }
     struct log_hold hold = log_lock();
     sinks_write(text, bytes);
+    log_unlock(hold);
+}
+
+static void consoles_printf(const char *format, va_list arguments)
+{
+    struct log_hold hold = log_lock();
+    int length = vsnprintf(log_ring.output, CONSOLE_OUTPUT_BYTES, format, arguments);
+    sinks_write(log_ring.output, MIN((size_t)length, (size_t)CONSOLE_OUTPUT_BYTES - 1));
     log_unlock(hold);
 }
 
 void console_printf(const char *format, ...)
 {
     va_list arguments;
-    struct log_hold hold = log_lock();
+    struct console_output *output = redirection();
     va_start(arguments, format);
-    int length = vsnprintf(log_ring.output, OUTPUT_BYTES, format, arguments);
+    if (output)
+        redirected_printf(output, format, arguments);
+    else
+        consoles_printf(format, arguments);
     va_end(arguments);
-    sinks_write(log_ring.output, MIN((size_t)length, (size_t)OUTPUT_BYTES - 1));
-    log_unlock(hold);
 }
 
 void log_for_each(void (*each)(const char *line, void *context), void *context)
@@ -251,6 +289,11 @@ void log_for_each(void (*each)(const char *line, void *context), void *context)
             break;
         each(line, context);
     }
+}
+
+bool log_is_in_panic(void)
+{
+    return read_once(log_ring.is_panicking);
 }
 
 void log_enter_panic(void)

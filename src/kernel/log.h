@@ -20,8 +20,8 @@ void log_vwrite(enum log_level level, const char *subsystem, const char *format,
 #define log_info(subsystem, ...)    log_write(LOG_INFO, subsystem, __VA_ARGS__)
 #define log_debug(subsystem, ...)   log_write(LOG_DEBUG, subsystem, __VA_ARGS__)
 
-/* From here on not on the host. Registers the consoles' sink. `write` gets text with "\n" line ends, in any
- * context. */
+/* From here on not on the host. Registers a console's sink. `write` gets text with "\n" line ends, in any
+ * context, interrupts off; one sink at a time, in the order in which they were added. */
 struct log_sink {
     void (*write)(struct log_sink *sink, const char *text, size_t bytes);
     struct log_sink *next; /* the log's */
@@ -37,11 +37,23 @@ int log_level_parse(const char *text, enum log_level *level);
 void console_write(const char *text, size_t bytes);
 void console_printf(const char *format, ...) printf_like(1, 2);
 
+/* Takes what one thread prints in the consoles' place. Embedded by its owner, who sets `write`, which may
+ * sleep. */
+#define CONSOLE_OUTPUT_BYTES 4096u
+struct console_output {
+    void (*write)(struct console_output *output, const char *text, size_t bytes);
+    char text[CONSOLE_OUTPUT_BYTES]; /* console_printf's */
+};
+/* From now on what the caller prints where it may sleep goes there; NULL: to the consoles. Returns what was
+ * there before. Log lines always go to the consoles. Thread context. */
+struct console_output *console_redirect(struct console_output *output);
+
 /* Calls `each` with every line still in the ring, oldest first (`line` is terminated, has no newline).
  * No lock is held while it runs. For dmesg and the panic report. */
 void log_for_each(void (*each)(const char *line, void *context), void *context);
 
 /* From now on, sinks write without locks: other CPUs are stopped. */
 void log_enter_panic(void);
+bool log_is_in_panic(void);
 
 #endif

@@ -28,6 +28,9 @@ struct shell_command {
  * returned). */
 int shell_execute(const char *line);
 
+/* Runs one command by its words (argv[argc] is NULL); prints its usage at -EINVAL. */
+int shell_run_words(int argc, char **argv);
+
 /* Runs the `run=` list, each command framed by ">>> COMMAND" and "<<< STATUS", then leaves the kernel; or,
  * without `run=`, reads lines from the console for ever. Thread context. */
 noreturn void shell_main(void);

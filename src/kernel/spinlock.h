@@ -67,6 +67,15 @@ static always_inline void spin_unlock_interrupts_off(struct spinlock *lock)
     __atomic_store_n(&lock->is_locked, 0, __ATOMIC_RELEASE);
 }
 
+/* False: somebody has it. Never waits, so it teaches lockdep no order. Interrupts are off. */
+must_check static always_inline bool spin_try_lock_interrupts_off(struct spinlock *lock)
+{
+    if (__atomic_exchange_n(&lock->is_locked, 1, __ATOMIC_ACQUIRE))
+        return false;
+    lockdep_acquire_at(&lock->dep, lock, LOCKDEP_SPIN_IRQ, true, __builtin_return_address(0));
+    return true;
+}
+
 /* Returns what spin_unlock_irq needs. */
 must_check static always_inline uint64_t spin_lock_irq(struct spinlock *lock)
 {

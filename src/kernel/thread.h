@@ -34,6 +34,7 @@ enum thread_priority {
 };
 
 struct block_plug;
+struct console_output;
 
 /* kernel/completion.h; here because a thread embeds one. */
 struct completion {
@@ -44,30 +45,31 @@ struct completion {
  * t the thread table's lock. The run queue's lock is held across the context switch, so whoever holds it
  * sees a thread either as the queue's current one or wholly off its stack. */
 struct thread {
-    struct context context;       /* q; first: switch.S and debuggers find it there */
-    uint32_t state;               /* q: enum thread_state; s: announcing and cancelling a sleep */
-    uint32_t cpu;                 /* q: whose run queue it is or was last on */
-    uint8_t priority;             /* q */
-    bool was_woken_by_io;         /* q: likely to submit again soon; see sched_defer */
-    uint64_t affinity;            /* q: CPUs it may run on, a bit each */
-    struct list run_node;         /* q: next is NULL while it is on no run queue */
-    struct fifo_node wake_node;   /* whoever set is_in_wake_batch; survives the thread, see thread.c */
-    uint32_t is_in_wake_batch;    /* a: likewise */
-    struct block_plug *plug;      /* s: the block layer's open plug, NULL without */
-    uint64_t cpu_ns;              /* q: time it has run, up to the last switch */
-    uint64_t last_switch_ns;      /* q */
-    uint64_t switches;            /* q: context switches to it */
-    void *stack;                  /* I: lowest byte */
-    void (*entry)(void *);        /* I */
-    void *argument;               /* I */
-    int exit_status;              /* s, then whoever saw `exited` */
-    struct completion exited;     /* done when it is off its stack for good */
-    uint32_t id;                  /* I: unique, from 1; idle threads have 0 */
-    uint32_t references;          /* a */
-    struct list all_node;         /* t */
-    const void *waiting_for;      /* s: what it sleeps on, for ps and the debugger; stale while it runs */
-    const char *waiting_why;      /* s: "mutex", "completion", … */
-    char name[THREAD_NAME_BYTES]; /* I */
+    struct context context;        /* q; first: switch.S and debuggers find it there */
+    uint32_t state;                /* q: enum thread_state; s: announcing and cancelling a sleep */
+    uint32_t cpu;                  /* q: whose run queue it is or was last on */
+    uint8_t priority;              /* q */
+    bool was_woken_by_io;          /* q: likely to submit again soon; see sched_defer */
+    uint64_t affinity;             /* q: CPUs it may run on, a bit each */
+    struct list run_node;          /* q: next is NULL while it is on no run queue */
+    struct fifo_node wake_node;    /* whoever set is_in_wake_batch; survives the thread, see thread.c */
+    uint32_t is_in_wake_batch;     /* a: likewise */
+    struct block_plug *plug;       /* s: the block layer's open plug, NULL without */
+    struct console_output *output; /* s: kernel/log.h; NULL: the consoles */
+    uint64_t cpu_ns;               /* q: time it has run, up to the last switch */
+    uint64_t last_switch_ns;       /* q */
+    uint64_t switches;             /* q: context switches to it */
+    void *stack;                   /* I: lowest byte */
+    void (*entry)(void *);         /* I */
+    void *argument;                /* I */
+    int exit_status;               /* s, then whoever saw `exited` */
+    struct completion exited;      /* done when it is off its stack for good */
+    uint32_t id;                   /* I: unique, from 1; idle threads have 0 */
+    uint32_t references;           /* a */
+    struct list all_node;          /* t */
+    const void *waiting_for;       /* s: what it sleeps on, for ps and the debugger; stale while it runs */
+    const char *waiting_why;       /* s: "mutex", "completion", … */
+    char name[THREAD_NAME_BYTES];  /* I */
 #ifdef UMBRA_DEBUG
     struct lockdep_stack held; /* s: sleeping locks */
 #endif

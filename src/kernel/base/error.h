@@ -24,6 +24,7 @@
     X(ENOSPC, 28)       \
     X(EROFS, 30)        \
     X(EMLINK, 31)       \
+    X(EPIPE, 32)        \
     X(ERANGE, 34)       \
     X(ENAMETOOLONG, 36) \
     X(ENOSYS, 38)       \

@@ -57,9 +57,4 @@ void editor_begin(struct editor *editor);
 /* One byte of input. EDITOR_LINE: editor->line is complete and in the history. */
 enum editor_result editor_feed(struct editor *editor, uint8_t byte);
 
-/* ---- Executor ---- */
-
-/* Runs one command by its words; prints its usage at -EINVAL. */
-int shell_run_words(int argc, char **argv);
-
 #endif

@@ -52,6 +52,69 @@ static const char *heard(void)
     return ear.text;
 }
 
+/* ---- Where output goes -------------------------------------------------------------------------------- */
+
+/* The serial line is the first sink, and in a panic what follows may hang. */
+static struct log_sink second;
+static size_t length_at_second;
+
+static void second_write(struct log_sink *sink, const char *text, size_t bytes)
+{
+    (void)sink, (void)text, (void)bytes;
+    if (ear.is_listening)
+        length_at_second = ear.length;
+}
+
+KTEST(log_sinks_are_called_in_the_order_of_their_coming, KTEST_FAST)
+{
+    listen();
+    (void)heard();
+    if (!second.write) {
+        second.write = second_write;
+        log_sink_add(&second);
+    }
+    listen();
+    length_at_second = 0;
+    console_write("x\n", 2);
+    (void)heard();
+    ktest_expect(length_at_second >= 2);
+}
+
+struct catcher {
+    struct console_output output;
+    size_t bytes;
+    char caught[64];
+};
+
+static void catch (struct console_output *output, const char *text, size_t bytes)
+{
+    struct catcher *catcher = container_of(output, struct catcher, output);
+    size_t kept = MIN(bytes, sizeof(catcher->caught) - 1 - catcher->bytes);
+    memcpy(catcher->caught + catcher->bytes, text, kept);
+    catcher->bytes += kept;
+}
+
+KTEST(console_output_can_be_redirected, KTEST_FAST)
+{
+    static struct catcher catcher; /* too large for a stack */
+    memset(&catcher, 0, sizeof(catcher));
+    catcher.output.write = catch;
+    listen();
+    struct console_output *before = console_redirect(&catcher.output);
+    console_printf("caught %d\n", 1);
+    console_write("caught 2\n", 9);
+    log_info("ktest", "a line of the log");
+    uint64_t flags = interrupts_save();
+    console_printf("not where one may not sleep\n");
+    interrupts_restore(flags);
+    ktest_expect(console_redirect(before) == &catcher.output);
+    console_write("after\n", 6);
+    const char *text = heard();
+    ktest_expect(strcmp(catcher.caught, "caught 1\ncaught 2\n") == 0);
+    ktest_expect(strstr(text, "caught") == NULL && strstr(text, "a line of the log") != NULL);
+    ktest_expect(strstr(text, "not where one may not sleep") != NULL && strstr(text, "after") != NULL);
+}
+
 /* ---- The ring
  * ------------------------------------------------------------------------------------------------ */
 

@@ -39,6 +39,13 @@ static inline void spin_unlock_interrupts_off(struct spinlock *lock)
 {
     spin_unlock(lock);
 }
+static inline bool spin_try_lock_interrupts_off(struct spinlock *lock)
+{
+    if (lock->is_locked)
+        return false;
+    spin_lock(lock);
+    return true;
+}
 static inline uint64_t spin_lock_irq(struct spinlock *lock)
 {
     spin_lock(lock);
