@@ -238,6 +238,32 @@ static void test_refusals(void)
     host_log_level = LOG_WARNING;
 }
 
+/* With the buffer at the device, or without; stopped before for a lie, or not. The sanitizer sees what is
+ * left. */
+static void test_removal(void)
+{
+    for (int i = 0; i < 3; i++) {
+        start(8, RING_FEATURES_DEFAULT);
+        host_log_level = -1;
+        if (i > 0) {
+            check(take_request());
+            answer("abc", i == 1 ? 3 : 65);
+        }
+        if (i == 1)
+            source->want(source); /* its work is queued, and is not called later */
+        struct entropy_source *known = source;
+        if (i == 2) {
+            run_works();
+            source = known; /* removing it twice is harmless */
+        }
+        virtio_device_remove(&peer.device);
+        check(source == NULL && peer.device.driver_data == NULL && list_is_empty(&virtio_rng_list.list));
+        check(peer.status == 0);
+        run_works();
+        host_log_level = LOG_WARNING;
+    }
+}
+
 int main(void)
 {
     test_bytes_arrive();
@@ -248,5 +274,6 @@ int main(void)
     test_twice();
     test_reader();
     test_refusals();
+    test_removal();
     return check_finish();
 }

@@ -119,16 +119,22 @@ static void want(struct entropy_source *source)
 
 /* ---- Stopping --------------------------------------------------------------------------------------- */
 
+/* Reset, the buffer is ours again (R6). */
+static void stop(struct virtio_rng *rng)
+{
+    int error = virtio_device_stop(rng->device);
+    log_info(rng->device->name, "stopped for good%s", error ? ", without an answer" : "");
+    SPIN_SCOPED_IRQ(&rng->ring->lock);
+    while (virtqueue_detach(rng->ring) != NULL)
+        ;
+    assert(virtqueue_is_idle(rng->ring)); /* R2 */
+}
+
 static void stop_work(struct work *work)
 {
     struct virtio_rng *rng = container_of(work, struct virtio_rng, stop_work);
     entropy_source_remove(&rng->source);
-    int error = virtio_device_stop(rng->device);
-    log_error(rng->device->name, "stopped for good%s", error ? ", without an answer" : "");
-    SPIN_SCOPED_IRQ(&rng->ring->lock);
-    while (virtqueue_detach(rng->ring) != NULL)
-        ;                                 /* the buffer stays where it is */
-    assert(virtqueue_is_idle(rng->ring)); /* R2 */
+    stop(rng);
 }
 
 /* Ring locked; any context. */
@@ -209,10 +215,39 @@ static int probe(struct virtio_device *device)
     return 0;
 }
 
+static void remove_from_list(struct virtio_rng *rng)
+{
+    MUTEX_SCOPED(&virtio_rng_list.mutex); /* a reader has it as long as he waits */
+    list_remove(&rng->node);
+}
+
+static void set_stopped(struct virtio_rng *rng)
+{
+    SPIN_SCOPED_IRQ(&rng->ring->lock);
+    rng->is_stopped = true;
+}
+
+/* First nobody wants anything any more, then nothing comes, then nothing is left. */
+static void remove_rng(struct virtio_device *device)
+{
+    struct virtio_rng *rng = device->driver_data;
+    remove_from_list(rng);
+    entropy_source_remove(&rng->source);
+    set_stopped(rng);
+    virtio_device_silence(device);
+    work_flush();
+    stop(rng);
+    virtio_device_destroy_queues(device);
+    device->driver_data = NULL;
+    heap_free(rng->buffer);
+    heap_free(rng);
+}
+
 static const struct virtio_driver virtio_rng_driver = {
     .name = "entropy device",
     .type = VIRTIO_ID_ENTROPY,
     .probe = probe,
+    .remove = remove_rng,
     .config_changed = config_changed,
 };
 VIRTIO_DRIVER(virtio_rng_driver);
