@@ -52,6 +52,8 @@ RANGE_TEST = "tests/host/range_test.c::"
 BLK_RANGE_TEST = "tests/host/virtio_blk_range_test.c::"
 RNG = VIRTIO + "virtio_rng.c"
 RNG_TEST = "tests/host/virtio_rng_test.c::"
+CONSOLE = VIRTIO + "virtio_console"
+CONSOLE_TEST = "tests/host/virtio_console_test.c::"
 ENTROPY = "src/kernel/entropy.c"
 ENTROPY_TEST = "tests/host/entropy_test.c::"
 BCACHE_TEST = "tests/host/bcache_test.c::"
@@ -568,11 +570,36 @@ MUTANTS = [
            "            return false;\n    }\n    return false;", ENTROPY_TEST + "test_credit"),
     Mutant("claimed-bytes-are-the-last-ones", 20, RNG, "    memset(rng->buffer, 0, VIRTIO_RNG_REQUEST_BYTES);\n", "",
            RNG_TEST + "test_claims_too_much"),
-    Mutant("liar-is-asked-again", "R4", RNG, "    entropy_source_remove(&rng->source);\n", "", RNG_TEST + "test_lies"),
+    Mutant("liar-is-asked-again", "R4", RNG, "    entropy_source_remove(&rng->source);\n    stop(rng);", "    stop(rng);", RNG_TEST + "test_lies"),
     Mutant("empty-answer-is-an-answer", 20, RNG, "if (!reader || bytes == 0)", "if (!reader)", RNG_TEST + "test_reader"),
 
     # ---- Seen by whole boots ------------------------------------------------------------------------------------------
     Mutant("translation-left-on", 23, "src/kernel/main.c", "    iommu_init();\n", "", "tests/test_iommu.py::test_left_on"),
     Mutant("one-queue-of-8-is-enough", 13, VIRTIO + "virtio_blk_setup.c", "if (size != queue_size) {",
            "if (size != queue_size || size == 8) {", "tests/test_matrix.py::test_boot[packed-direct-event-8-q2-vline-mmio_modern-microvm-iommu_none-4096-smp2-PVH]"),
+
+    # ---- Console ----------------------------------------------------------------------------------------------------
+    Mutant("loser-of-the-lock-is-forgotten", "R5", CONSOLE + "_output.c",
+           "            virtqueue_notify(ring);\n    }", "            virtqueue_notify(ring);\n        return;\n    }",
+           CONSOLE_TEST + "test_lock_is_held"),
+    Mutant("completion-sends-nothing", "R5", CONSOLE + "_port.c",
+           "    if (is_any) {\n        virtio_console_output_push(&port->output, false);\n", "    if (is_any) {\n",
+           CONSOLE_TEST + "test_lines_are_collected"),
+    Mutant("room-comes-back-too-early", "R6", CONSOLE + "_output.c",
+           "    while (output->piece_count > 0 && output->pieces[output->order[output->piece_first]].is_done) {",
+           "    while (output->piece_count > 0) {", CONSOLE_TEST + "test_any_order"),
+    Mutant("lost-piece-blocks-the-channel", 16, CONSOLE + "_output.c", "    output->head = output->tail = output->sent;", "    output->head = output->sent;",
+           CONSOLE_TEST + "test_channel"),
+    Mutant("panic-waits-for-a-lock", "R7", CONSOLE + "_port.c", "    if (spin_try_lock_interrupts_off(&ring->lock)) {",
+           "    spin_lock_interrupts_off(&ring->lock);\n    {", CONSOLE_TEST + "test_panic"),
+    Mutant("progress-before-the-wait-is-lost", "R5", CONSOLE + "_port.c", "    for (uint32_t stalls = 0;",
+           "    tail = tail_of(port);\n    for (uint32_t stalls = 0;", CONSOLE_TEST + "test_device_that_is_faster"),
+    Mutant("short-message-is-believed", "R4", CONSOLE + "_control.c", "    if (bytes < sizeof(message->head))\n        return;\n", "",
+           CONSOLE_TEST + "test_nonsense"),
+    Mutant("port-id-is-believed", 20, CONSOLE + "_control.c", "message->head.id < console->port_count;",
+           "message->head.id != console->port_count;", CONSOLE_TEST + "test_nonsense"),
+    Mutant("heard-without-room-for-an-answer", 15, CONSOLE + "_control.c", "        if (!virtqueue_callbacks_enable(console->transmit))\n            return false;",
+           "        if (!virtqueue_callbacks_enable(console->transmit))\n            return true;", CONSOLE_TEST + "test_answers_not_taken"),
+    Mutant("serial-line-is-last", "R7", "src/kernel/log.c", "    while (*at)\n        at = &(*at)->next;\n    *at = sink;",
+           "    sink->next = *at;\n    *at = sink;", "src/kernel/test/log_test.c::log_sinks_are_called_in_the_order_of_their_coming"),
 ]

@@ -15,6 +15,14 @@ static inline uint32_t cpu_count(void)
 {
     return host_cpu_count;
 }
+static inline uint64_t interrupts_save(void)
+{
+    return 0;
+}
+static inline void interrupts_restore(uint64_t flags)
+{
+    (void)flags;
+}
 static inline void cpu_relax(void)
 {
 }

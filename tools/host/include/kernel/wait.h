@@ -29,4 +29,14 @@ static inline unsigned wait_wake_all(struct wait_queue *queue)
             sched_sleep();           \
     } while (0)
 
+/* Time passes in host_idle, so that is called once more than the deadline allows. */
+#define wait_event_until(queue, condition, deadline_ns)       \
+    ({                                                        \
+        uint64_t wait_deadline_ns = (deadline_ns);            \
+        (void)(queue);                                        \
+        while (!(condition) && clock_ns() < wait_deadline_ns) \
+            sched_sleep();                                    \
+        (condition) ? 0 : -ETIMEDOUT;                         \
+    })
+
 #endif
