@@ -52,7 +52,7 @@ struct block_device {
     uint32_t plain_sectors_max;         /* I: a single buffer up to this needs no look at the limits */
     bool is_read_only;                  /* I */
     bool has_flush;                     /* a, written under q: false: nothing is volatile */
-    void *driver;                       /* I */
+    void *driver;                       /* I; NULL once it has gone */
 
     struct spinlock lock;
     uint32_t in_flight;                     /* q: requests (leaders) that the driver has */

@@ -60,6 +60,7 @@ void block_device_unregister(struct block_device *device)
     block_fault_retire(device, &gone_ops);
     mutex_unlock(&device->reset_mutex);
     sched_wait_for_cpus();
+    device->driver = NULL;
     block_restart(device); /* R5: what waited for the driver */
     log_info(device->name, "removed%s", read_once(device->references) > 1 ? ", but still in use" : "");
     block_device_put(device);
