@@ -126,8 +126,7 @@ static void test_loop(void)
     uint32_t seen = 0;
     for (uint32_t i = 0; i < 4; i++)
         devices[i] = begin();
-    block_device_foreach(device)
-    {
+    block_device_foreach (device) {
         check(device == devices[seen]);
         seen++;
         if (seen == 2) {
