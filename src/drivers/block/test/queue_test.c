@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* R5 of the queue, exact: a driver that is full at the wrong moment, over a device of the test's own. */
 #include <arch/clock.h>
+#include <arch/cpu.h>
 #include <drivers/block/block.h>
 #include <kernel/heap.h>
 #include <kernel/test.h>
-#include <kernel/thread.h>
+#include <kernel/timer.h>
 
 #define LIMIT_NS (5 * NSEC_PER_SEC)
 
@@ -12,6 +13,8 @@ static struct {
     struct block_device *device;
     struct block_request ours, others;
     struct completion ours_done;
+    struct timer timer;
+    bool are_others_done; /* a */
     uint32_t submits;
     uint8_t *data;
 } test;
@@ -22,22 +25,26 @@ static void ours_done(struct block_request *request)
     complete(&test.ours_done);
 }
 
-static void submit_others(void *argument)
+static void others_done(struct block_request *request)
 {
-    (void)argument;
-    ktest_expect_equal(block_submit_and_wait(&test.others), 0);
+    __atomic_store_n(&test.are_others_done, request->status == BLOCK_OK, __ATOMIC_RELEASE);
 }
 
-/* The first batch meets a driver that another thread has just filled; before it is back, all of that is done.
+static void submit_others(struct timer *timer)
+{
+    block_submit(&test.others);
+}
+
+/* The first batch meets a driver that an interrupt has just filled; before it is back, all of that is done.
  */
 static void submit(struct block_device *device, struct fifo *batch)
 {
     struct fifo done = FIFO_INIT(done);
-    struct thread *thread;
     if (test.submits++ == 0) {
-        const struct thread_config config = {.name = "others", .entry = submit_others};
-        if (thread_create(&config, &thread) == 0)
-            thread_join(thread);
+        uint64_t limit_ns = clock_ns() + LIMIT_NS;
+        timer_start(&test.timer, clock_ns());
+        while (!__atomic_load_n(&test.are_others_done, __ATOMIC_ACQUIRE) && clock_ns() < limit_ns)
+            cpu_relax();
         return;
     }
     fifo_append(&done, batch);
@@ -76,14 +83,17 @@ KTEST(block_queue_refused_while_others_finish, KTEST_FAST)
     if (!begin())
         return;
     test.submits = 0;
+    test.are_others_done = false;
+    test.timer.expired = submit_others;
     completion_init(&test.ours_done);
     block_request_init(&test.ours, test.device, BLOCK_READ, 0, test.data, BLOCK_SECTOR_BYTES, ours_done);
-    block_request_init(&test.others, test.device, BLOCK_READ, 8, test.data, BLOCK_SECTOR_BYTES, NULL);
+    block_request_init(&test.others, test.device, BLOCK_READ, 8, test.data, BLOCK_SECTOR_BYTES, others_done);
     block_plug(&plug);
     block_submit(&test.ours);
     block_unplug(&plug);
     ktest_expect_equal(completion_wait_until(&test.ours_done, clock_ns() + LIMIT_NS), 0);
     ktest_expect_equal(test.submits, 3); /* ours refused, the other's, ours */
+    timer_cancel(&test.timer);
     block_restart(test.device);
     block_device_drain(test.device);
 }
