@@ -183,9 +183,10 @@ static bool slot_interrupt(void *context)
 {
     struct slot *slot = context;
     uint32_t events = collect(slot);
-    if (events || read_once(slot->has_fault))
+    bool is_ours = events || read_once(slot->has_fault);
+    if (is_ours)
         post(slot, events);
-    return events != 0;
+    return is_ours;
 }
 
 /* ---- Cards -------------------------------------------------------------------------------------------- */
@@ -310,8 +311,7 @@ static void serve(struct slot *slot)
 
 static bool has_work(void)
 {
-    foreach_slot(slot)
-    {
+    foreach_slot (slot) {
         if (__atomic_load_n(&slot->events, __ATOMIC_ACQUIRE) || read_once(slot->has_fault))
             return true;
     }
@@ -321,7 +321,8 @@ static bool has_work(void)
 static uint64_t next_abort_ns(void)
 {
     uint64_t ns = NEVER;
-    foreach_slot(slot) ns = MIN(ns, slot->abort_ns);
+    foreach_slot (slot)
+        ns = MIN(ns, slot->abort_ns);
     return ns;
 }
 
@@ -329,7 +330,8 @@ static void hotplug_main(void *argument)
 {
     for (;;) {
         (void)wait_event_until(&work_to_do, has_work(), next_abort_ns());
-        foreach_slot(slot) serve(slot);
+        foreach_slot (slot)
+            serve(slot);
     }
 }
 
@@ -456,8 +458,7 @@ static struct slot *find_slot(const char *name)
     struct pci_device *device;
     MUTEX_SCOPED(&pci_mutex);
     for (uint32_t i = 0; (device = pci_device_at(i)) != NULL; i++) {
-        foreach_slot(slot)
-        {
+        foreach_slot (slot) {
             if (strcmp(device->name, name) == 0 && (device == slot->port || device->bridge == slot->port))
                 return slot;
         }
