@@ -98,20 +98,27 @@ host_sanitize := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omi
 include tests/host/tests.mk
 host_tests := $(patsubst host_test_%,%,$(filter host_test_%,$(.VARIABLES)))
 
-# Kernel sources that a test includes, to see what is static in them.
-host_included := $(shell sed -n 's|^.include "../../\(src/.*\.c\)"|\1|p' tests/host/*.[ch])
+# Each source is compiled once, for all tests that link it; a test with flags of its own has its own objects.
+host_objects = $(O)/host/$(if $(host_flags_$(1)),$(1).)obj
 
-define host_test_rules
-$(O)/host/$(1)_test: tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c $(host_included) $(wildcard tools/host/include/*.h tools/host/include/*/*.h tests/host/*.h tests/fuzz/*.h) $(shell find src -name '*.h')
+define host_object_rule
+$(1)/%.o: %.c
 	@mkdir -p $$(@D)
-	$(Q)$(HOST_CC) $(host_cflags) $(or $(host_flags_$(1)),$(host_sanitize)) -Itests/host tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c -o $$@
+	$(Q)$(HOST_CC) $(host_cflags) $(2) -Itests/host -MMD -MP -c $$< -o $$@
+endef
+define host_test_rules
+$(if $(host_flags_$(1)),$(call host_object_rule,$(call host_objects,$(1)),$(host_flags_$(1))))
+$(O)/host/$(1)_test: $(patsubst %.c,$(call host_objects,$(1))/%.o,tests/host/$(1)_test.c $(host_test_$(1)) tools/host/host.c)
+	$(Q)$(HOST_CC) $(or $(host_flags_$(1)),$(host_sanitize)) $$^ -o $$@
 host-test-$(1): $(O)/host/$(1)_test
 	$(Q)$$<
 .PHONY: host-test-$(1)
 endef
+$(eval $(call host_object_rule,$(O)/host/obj,$(host_sanitize)))
 $(foreach t,$(host_tests),$(eval $(call host_test_rules,$(t))))
 .PHONY: host-tests
 host-tests: $(host_tests:%=$(O)/host/%_test)
+-include $(shell find $(O)/host -name '*.d' 2>/dev/null)
 
 # ---- The host tool: build/eclipsefs, from the kernel's own file-system sources --------------------------
 eclipsefs_library := $(addprefix src/fs/,bcache.c vfs.c path.c walk.c name_list.c output.c show.c manifest.c \
