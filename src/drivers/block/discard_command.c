@@ -58,7 +58,7 @@ static int run(const struct job *job)
 static int discard_run(int argc, char **argv)
 {
     static const char *const known[] = {"--zero", "--unmap", "--secure", "force=", NULL};
-    struct job job;
+    struct job job = {.operation = BLOCK_DISCARD};
     if (argc < 4)
         return -EINVAL;
     job.device = block_device_find(argv[1]);

@@ -40,17 +40,20 @@ static const struct range_config secure_erase = {
 static struct block_range_limit read_limit(struct virtio_device *device, const struct range_config *config,
                                            uint32_t block_sectors)
 {
+    struct block_range_limit limit = {0};
     if (!virtio_has_feature(device, config->feature))
-        return (struct block_range_limit){0};
+        return limit;
     uint32_t sectors = virtio_config_read(device, config->max_sectors, 4);
     uint32_t segments = virtio_config_read(device, config->max_seg, 4);
     uint32_t alignment = config->alignment ? virtio_config_read(device, config->alignment, 4) : 0;
-    if (segments > 0 && sectors >= block_sectors && alignment % block_sectors == 0)
-        return (struct block_range_limit){.max_sectors = sectors - sectors % block_sectors,
-                                          .alignment_sectors = MAX(alignment, block_sectors)};
+    if (segments > 0 && sectors >= block_sectors && alignment % block_sectors == 0) {
+        limit.max_sectors = sectors - sectors % block_sectors;
+        limit.alignment_sectors = MAX(alignment, block_sectors);
+        return limit;
+    }
     log_warning(device->name, "%s of %u sectors in %u ranges, aligned to %u, with blocks of %u: not used",
                 config->name, sectors, segments, alignment, block_sectors);
-    return (struct block_range_limit){0};
+    return limit;
 }
 
 void virtio_blk_range_limits(struct virtio_device *device, struct block_limits *limits)

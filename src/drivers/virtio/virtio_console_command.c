@@ -17,7 +17,7 @@ struct port_name {
 /* As the host calls it, or "virtio0p1". */
 static struct port_name name_of(const struct virtio_console_port *port)
 {
-    struct port_name name;
+    struct port_name name = {""};
     if (port->name[0])
         string_copy(name.text, port->name, sizeof(name.text));
     else
