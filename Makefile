@@ -134,7 +134,8 @@ $(O)/eclipsefs: $(eclipsefs_sources) $(eclipsefs_headers)
 eclipsefs: $(O)/eclipsefs
 
 # ---- Fuzzers: tests/fuzz/NAME_fuzz.c by libFuzzer, with the sources fuzz_NAME ----------------------------
-# FUZZ_ARGS goes to it: -max_total_time=60, a corpus folder, an input that failed, …
+# FUZZ_ARGS goes to it: -max_total_time=60, …; or an input that failed. Begins with tests/fuzz/corpus/NAME; what it finds
+# beyond is left in build/fuzz/NAME.corpus. To renew the former: build/fuzz/NAME -set_cover_merge=1 -use_counters=0 NEW OLD.
 fuzz_vring := $(virtio_host_sources)
 fuzz_vring_args := -max_len=1024
 fuzz_vring_packed := $(fuzz_vring)
@@ -145,7 +146,8 @@ $(O)/fuzz/$(1): tests/fuzz/$(1)_fuzz.c $(fuzz_$(1)) tools/host/host.c $(eclipsef
 	@mkdir -p $$(@D)
 	$(Q)clang $(host_cflags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Itests/host $$(filter %.c,$$^) -o $$@
 fuzz-$(1): $(O)/fuzz/$(1)
-	$(Q)$$< $(fuzz_$(1)_args) -artifact_prefix=$(O)/fuzz/$(1)- $(FUZZ_ARGS)
+	@mkdir -p $$<.corpus
+	$(Q)$$< $(fuzz_$(1)_args) -artifact_prefix=$(O)/fuzz/$(1)- $(or $(filter-out -%,$(FUZZ_ARGS)),$$<.corpus tests/fuzz/corpus/$(1)) $(filter -%,$(FUZZ_ARGS))
 .PHONY: fuzz-$(1)
 endef
 $(foreach f,$(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c)),$(eval $(call fuzz_rules,$(f))))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Random scripts for tests/fuzz/vring_packed_fuzz.c. */
+/* The corpus and random scripts for tests/fuzz/vring_packed_fuzz.c. */
 #include "vring_scripts.h"
 
 int main(int count, char **arguments)
 {
     (void)count;
-    return run_scripts(arguments[0], "fuzz-vring_packed");
+    return run_scripts(arguments[0], "vring_packed");
 }
