@@ -54,6 +54,13 @@ def start(folder, stopped, **fields):
     return vm
 
 
+def sent(count, queues=1):
+    """That many requests are in the disk's rings, and no CPU is sending another; in virtqueue_notify."""
+    rings = [f"((struct virtio_blk_queue *) queue->config.context)->disk->queues[{index}].ring" for index in range(queues)]
+    return " && ".join([f"{' + '.join(f'{ring}->added' for ring in rings)} == {count}",
+                        *(f"!{ring}->lock.is_locked" for ring in rings)])
+
+
 def lose_doorbells_until(condition):
     """From a stop in virtqueue_notify to a later one where `condition` holds."""
     return f"python\nwhile True:\n    gdb.execute('return'); gdb.execute('continue')\n    if gdb.parse_and_eval(\"{condition}\"): break\n"
@@ -139,7 +146,7 @@ def stuck(tmp_path_factory):
                commands=f"trace start; iobench name=x dev=vd0 rw=randread bs=4k iodepth=1 numjobs={READERS} number_ios=100") as vm:
         return gdb(
             vm, "break virtqueue_notify", 'dprintf block_submit_and_wait,"submit %lu\\n",request->sector', "continue",
-            lose_doorbells_until(f"{IN_FLIGHT} == {READERS}"), "umbra threads", "umbra threads -b", "umbra thread iobench",
+            lose_doorbells_until(sent(READERS)), "umbra threads", "umbra threads -b", "umbra thread iobench",
             "umbra backtrace 1", "umbra virtqueue", "umbra virtqueue virtio0-queue0", "umbra virtqueue vd7", "umbra queues",
             "umbra cpus", "umbra irq", "umbra locks", "umbra log 0", "umbra log 2", "umbra trace 12", "umbra trace x",
             "info threads", "frame", "print *(struct block_request *) ((struct split_ring *) queue)->ids[0].token",
@@ -220,7 +227,7 @@ def test_stuck_packed_ring(tmp_path, indirect):
                cmdline=f"root=none virtio.queue_size=100 virtio.indirect={indirect}",
                commands=f"iobench name=x dev=vd0 rw=randread bs=4k iodepth=1 numjobs={READERS} number_ios=100") as vm:
         output = gdb(vm, "break virtqueue_notify", 'dprintf block_submit_and_wait,"submit %lu\\n",request->sector', "continue",
-                     lose_doorbells_until(f"{IN_FLIGHT} == {READERS}"), "umbra virtqueue", f"set var {HEADER.format(1)} = 77",
+                     lose_doorbells_until(sent(READERS)), "umbra virtqueue", f"set var {HEADER.format(1)} = 77",
                      f"set var {PACKED}->used_at = {PACKED}->used_at + 1", "umbra virtqueue vd0")
     text, table, taken = output["umbra virtqueue"], rows(output["umbra virtqueue"]), READERS * (1 if indirect else 3)
     assert sorted(row[3] for row in table) == submitted(output) and "!!" not in text, text
@@ -317,7 +324,7 @@ def test_two_queues(tmp_path):
     """A table a queue; each CPU's reader waits in its own."""
     with start(tmp_path, stopped=True, smp=2, disks=[Disk.null(device={**NO_IOEVENTFD, "num-queues": 2})], cmdline="root=none",
                commands="iobench name=x dev=vd0 rw=randread bs=4k iodepth=1 numjobs=2 number_ios=100") as vm:
-        output = gdb(vm, "break virtqueue_notify", "continue", lose_doorbells_until(f"{IN_FLIGHT} == 2"), "umbra virtqueue vd0",
+        output = gdb(vm, "break virtqueue_notify", "continue", lose_doorbells_until(sent(2, queues=2)), "umbra virtqueue vd0",
                      "umbra virtqueue virtio0-queue1", "thread apply all backtrace")
     tables = re.findall(r"^vd0 virtio0-queue(\d): .*\n(?:  .*\n)+", output["umbra virtqueue vd0"], re.M)
     assert tables == ["0", "1"] and len(rows(output["umbra virtqueue vd0"])) == 2, output.all
