@@ -323,7 +323,7 @@ void block_device_needs_flush(struct block_device *device);
 
 /* ---- Devices ---------------------------------------------------------------------------------------- */
 
-/* Constant after registration but for the capacity and the cache. */
+/* Constant after registration but for the capacity, the cache and the depth. */
 const char *block_device_name(const struct block_device *device);
 const char *block_device_where(const struct block_device *device); /* "": it did not say */
 uint64_t block_device_sectors(const struct block_device *device);
