@@ -11,7 +11,7 @@ from vm import Disk, Machine
 RINGS = list(itertools.product(("split", "packed"), (True, False), (True, False)))  # ring, indirect, event index
 CPUS_AND_QUEUES = ((1, 1), (2, 1), (2, 2))
 JOBS = {  # name: (iobench arguments, what it is)
-    "deep": ("rw=randread iodepth=32 numjobs=2 number_ios=10000", "2 threads, depth 32"),
+    "deep": ("rw=randread iodepth=32 numjobs=2 number_ios=40000", "2 threads, depth 32"),
     "sleepers": ("rw=randread iodepth=1 numjobs=32 number_ios=2000", "32 sleeping threads"),
 }
 QUEUE_A_CPU_MOST = 1.1  # times what one queue on one CPU costs
